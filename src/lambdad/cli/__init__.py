@@ -1,0 +1,1 @@
+"""The lambdad command, one module per command."""

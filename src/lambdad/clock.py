@@ -1,0 +1,54 @@
+"""Time: what is stored comes from `now()`, what is measured from `monotonic()`.
+
+The service's time can be moved forward (`advance`), so that retries, ages and expiries follow; durations of running
+functions stay on real time and use `time.monotonic()` directly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The service's time."""
+
+    def now(self) -> datetime:
+        """The moment to store, aware and in UTC."""
+
+    def time_ms(self) -> int:
+        """The same moment in milliseconds since 1970."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards and follow `advance`; for deadlines such as idle expiry."""
+
+
+class SystemClock:
+    """The machine's clock plus what `advance` has added."""
+
+    def __init__(self) -> None:
+        self._offset_s = 0.0
+        self._listeners: list[Callable[[], None]] = []
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._offset_s)
+
+    def time_ms(self) -> int:
+        return int((time.time() + self._offset_s) * 1000)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._offset_s
+
+    def advance(self, seconds: float) -> None:
+        """Moves the service's time forward; sleepers that listen look at their deadlines again."""
+        if seconds < 0:
+            raise ValueError("time can only be moved forward")
+        self._offset_s += seconds
+        for listener in list(self._listeners):
+            listener()
+
+    def on_advance(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after each jump of the clock."""
+        self._listeners.append(listener)

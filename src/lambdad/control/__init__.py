@@ -1,0 +1,1 @@
+"""Control plane: one module per resource."""

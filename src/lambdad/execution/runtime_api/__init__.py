@@ -1,0 +1,1 @@
+"""The HTTP Runtime API towards functions, a file per route."""

@@ -1,0 +1,1 @@
+"""How each runtime boots: the table of runtimes, interpreters and our own bootstraps."""

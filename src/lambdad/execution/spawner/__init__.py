@@ -1,0 +1,1 @@
+"""The small separate process that forks, isolates, limits and kills."""

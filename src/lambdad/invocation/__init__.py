@@ -1,0 +1,1 @@
+"""One attempt of a function, the same for synchronous and asynchronous calls."""

@@ -1,0 +1,1 @@
+"""The services around Lambda that its flows need; no HTTP inside."""

@@ -1,0 +1,1 @@
+"""Forward migrations, one module per schema version."""

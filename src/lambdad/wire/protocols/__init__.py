@@ -1,0 +1,1 @@
+"""AWS wire protocols, compiled from botocore's service models."""
