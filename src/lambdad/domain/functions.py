@@ -1,0 +1,130 @@
+"""Functions, versions and aliases as values, and how a qualifier resolves to the version that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+LATEST = "$LATEST"
+
+
+class State(StrEnum):
+    """State of a version; AWS's words (botocore model)."""
+
+    PENDING = "Pending"
+    ACTIVE = "Active"
+    INACTIVE = "Inactive"
+    FAILED = "Failed"
+
+
+class UpdateStatus(StrEnum):
+    """LastUpdateStatus of a version."""
+
+    SUCCESSFUL = "Successful"
+    IN_PROGRESS = "InProgress"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig:
+    """Where and how a function logs. The levels are set in JSON format only."""
+
+    log_format: str
+    log_group: str
+    application_log_level: str | None = None
+    system_log_level: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionVersion:
+    """The whole configuration of one version: `$LATEST`, which changes, or a published one, which does not."""
+
+    account: str
+    region: str
+    name: str
+    version: str = LATEST
+    """`$LATEST` or a number as text."""
+    generation: int
+    """Grows with each change of code or configuration; environments of older generations are retired."""
+
+    role: str
+    package_type: str = "Zip"
+    runtime: str | None = None
+    handler: str | None = None
+    description: str = ""
+    timeout_s: int = 3
+    memory_mb: int = 128
+    ephemeral_mb: int = 512
+    architectures: tuple[str, ...] = ("x86_64",)
+    environment: Mapping[str, str] | None = None
+    """None when the configuration has no Environment member at all."""
+    code_sha256: str
+    """Base64 of the SHA-256 of the zip."""
+    code_size: int
+    """Bytes of the zip."""
+    tracing_mode: str = "PassThrough"
+    logging: LoggingConfig
+    snap_start: str = "None"
+    layers: tuple[str, ...] = ()
+    """ARNs of layer versions, in merge order."""
+    dead_letter_target: str | None = None
+    kms_key_arn: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict)
+    """Members that are stored and shown as given, by their wire name (VpcConfig, FileSystemConfigs, ImageConfig…)."""
+
+    revision_id: str
+    last_modified: str
+    """As AWS prints it: `2026-09-13T15:32:02.357+0000`."""
+    state: State = State.PENDING
+    state_reason: str | None = None
+    state_reason_code: str | None = None
+    last_update_status: UpdateStatus | None = None
+    last_update_status_reason: str | None = None
+    last_update_status_reason_code: str | None = None
+
+    @property
+    def unqualified_arn(self) -> str:
+        return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.name}"
+
+    @property
+    def arn(self) -> str:
+        """Qualified for a published version, unqualified for `$LATEST`."""
+        return self.unqualified_arn if self.version == LATEST else f"{self.unqualified_arn}:{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """A name for a version, or for two of them with a weight."""
+
+    account: str
+    region: str
+    function: str
+    name: str
+    function_version: str
+    description: str = ""
+    routing: Mapping[str, float] = field(default_factory=dict)
+    """AdditionalVersionWeights: at most one version and its share, 0.0 to 1.0."""
+    revision_id: str
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.function}:{self.name}"
+
+    def choose(self, roll: float) -> str:
+        """The version for one call; `roll` is a random number from 0 up to but not including 1."""
+        for version, weight in self.routing.items():
+            if roll < weight:
+                return version
+        return self.function_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function with everything that calls need to know about it."""
+
+    account: str
+    region: str
+    name: str
+    reserved_concurrency: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
