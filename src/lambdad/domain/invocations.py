@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Invocation:
     """What the runtime is handed for one call.
 
-    Texts that are absent are empty: the Runtime API then leaves their header out.
+    Texts that are absent are empty: the Runtime API then leaves their header out. Not frozen: it is made on the hot
+    path, and its deadline is known only when a runtime is ready to take it.
     """
 
     request_id: str
     event: bytes
-    deadline_ms: int
+    deadline_ms: int = 0
     """Unix time in milliseconds at which the function's timeout strikes."""
     invoked_function_arn: str
     """The ARN as addressed: unqualified stays unqualified."""
@@ -25,23 +27,38 @@ class Invocation:
     tenant_id: str = ""
     streaming: bool = False
     """The caller reads the response while the function writes it."""
+    wants_tail: bool = False
+    """The caller asked for the last 4 KB of this invocation's log."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending(Enum):
+    """How an attempt ended; the value is the status in REPORT lines and telemetry."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    """The function or its runtime answered with an error; the environment lives on."""
+    TIMEOUT = "timeout"
+    FAILURE = "failure"
+    """The environment broke: exit, crash, out of memory, failed init."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What one attempt came to; function errors are outcomes, not exceptions."""
+    """What one attempt came to; function errors are outcomes, not exceptions. Made once, never changed."""
 
     payload: bytes
-    executed_version: str
-    function_error: str | None = None
-    """`Unhandled` for every failure of the function, None otherwise."""
-    error_type: str | None = None
-    """For metrics and logs, such as `Runtime.ExitError`; None on success."""
+    ending: Ending = Ending.SUCCESS
+    error_type: str = ""
+    """Such as `Runtime.ExitError`, for logs and metrics; empty on success."""
     content_type: str = "application/json"
     log_tail: bytes = b""
     """The last 4,096 bytes of this invocation's log, START to REPORT; empty unless asked for."""
     duration_ms: float = 0.0
     billed_duration_ms: int = 0
     init_duration_ms: float | None = None
+    """Set on a cold start."""
     max_memory_used_mb: int = 0
-    trace_id: str = ""
+
+    @property
+    def is_function_error(self) -> bool:
+        return self.ending is not Ending.SUCCESS

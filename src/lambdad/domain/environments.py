@@ -1,0 +1,65 @@
+"""States of an execution environment, and the one table that says what may follow what."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class State(Enum):
+    """Where an execution environment is in its life."""
+
+    STARTING = auto()
+    """The runtime boots and runs the function's module code."""
+    READY = auto()
+    """Initialised and free."""
+    BUSY = auto()
+    """One invocation runs."""
+    ANSWERED = auto()
+    """The caller has its answer; the runtime has not asked for the next invocation yet."""
+    BROKEN = auto()
+    """The runtime's process is gone or being killed. The environment (its /tmp, its log stream) stays, and the next
+    invocation starts the runtime again (AWS: reset after timeout, crash or exit)."""
+    STOPPED = auto()
+    """Gone for good."""
+
+
+class Signal(Enum):
+    """What happens to an execution environment."""
+
+    READY = auto()
+    """The runtime asked for an invocation for the first time."""
+    INVOKE = auto()
+    RESPONSE = auto()
+    """A result, an error or the end of a stream from the runtime."""
+    NEXT = auto()
+    """The runtime asked for another invocation."""
+    BREAK = auto()
+    """Timeout, exit, crash, failed init."""
+    RESTART = auto()
+    """The runtime is started again inside the same environment."""
+    STOP = auto()
+
+
+class IllegalTransition(Exception):
+    """The table lacks this step: a defect of ours, or a runtime that breaks the protocol."""
+
+    def __init__(self, state: State, signal: Signal) -> None:
+        super().__init__(f"an environment that is {state.name} cannot take {signal.name}")
+
+
+NEXT_STATE: dict[State, dict[Signal, State]] = {
+    State.STARTING: {Signal.READY: State.READY, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
+    State.READY: {Signal.INVOKE: State.BUSY, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
+    State.BUSY: {Signal.RESPONSE: State.ANSWERED, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
+    State.ANSWERED: {Signal.NEXT: State.READY, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
+    State.BROKEN: {Signal.RESTART: State.STARTING, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
+    State.STOPPED: {},
+}
+
+
+def next_state(state: State, signal: Signal) -> State:
+    """The state after `signal`. Raises IllegalTransition for what the table lacks."""
+    try:
+        return NEXT_STATE[state][signal]
+    except KeyError:
+        raise IllegalTransition(state, signal) from None
