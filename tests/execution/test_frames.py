@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
 from lambdad.domain.invocations import Invocation
-from lambdad.execution.channel import RESPONSE_LIMIT
 from lambdad.execution.frames import NEXT_STATE, FramesChannel, Kind, State, open_pair
 from tests.execution.recording import RecordedEvents
 
@@ -179,7 +179,7 @@ async def test_a_stream_is_passed_on_piece_by_piece(link: Link) -> None:
     assert rest[-2:] == [("stream_ended", "E", b"{}", 9), ("next_requested",)]
 
 
-@pytest.mark.parametrize("size", [65_530, 65_536, 70_000, RESPONSE_LIMIT])
+@pytest.mark.parametrize("size", [65_530, 65_536, 70_000, RESPONSE_LIMIT_BYTES])
 async def test_large_payloads_pass_both_ways(link: Link, size: int) -> None:
     payload = random.Random(size).randbytes(size)
     await link.runtime.send(READY)
@@ -195,7 +195,7 @@ async def test_large_payloads_pass_both_ways(link: Link, size: int) -> None:
 @pytest.mark.parametrize("excess", [1, 5000, 10_000_000])
 async def test_a_response_over_the_limit_is_dropped_and_the_runtime_stays_usable(link: Link, excess: int) -> None:
     await link.busy()
-    await link.runtime.send(a_response(b"x" * (RESPONSE_LIMIT + excess)))
+    await link.runtime.send(a_response(b"x" * (RESPONSE_LIMIT_BYTES + excess)))
     assert await link.events.until("next_requested") == [("response_too_large",), ("next_requested",)]
     link.channel.deliver(an_invocation("second"))
     _, texts, _ = await link.runtime.invocation()

@@ -6,12 +6,9 @@ runtime clients, any `bootstrap`). One contract suite runs over both.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from lambdad.domain.invocations import Invocation
-
-RESPONSE_LIMIT: Final = 6_291_556
-"""The largest buffered result in bytes: 6 MiB and 100 (AWS: recorded 2025-11)."""
 
 
 class ChannelEvents(Protocol):

@@ -28,8 +28,9 @@ import socket
 import struct
 from typing import Final
 
+from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
 from lambdad.domain.invocations import Invocation
-from lambdad.execution.channel import RESPONSE_LIMIT, ChannelEvents
+from lambdad.execution.channel import ChannelEvents
 
 FRAMES_FD_VARIABLE: Final = "_LAMBDAD_FRAMES_FD"
 """The environment variable that names the runtime's descriptor; the bootstrap removes it before user code runs."""
@@ -260,7 +261,7 @@ class FramesChannel:
             if kind == Kind.STREAM_CHUNK:
                 self._passing = length - _KIND_SIZE
                 offset = body
-            elif length > _LENGTH_LIMIT.get(kind, RESPONSE_LIMIT + _RESULT_HEAD_LIMIT):
+            elif length > _LENGTH_LIMIT.get(kind, RESPONSE_LIMIT_BYTES + _RESULT_HEAD_LIMIT):
                 self._begin_dropping(kind, length - _KIND_SIZE)
                 offset = body
             elif stop <= end:
@@ -311,7 +312,7 @@ class FramesChannel:
             text, position = _text(payload, 0)
             (peak_kib,) = _U32.unpack_from(payload, position)
             body = payload[position + _U32.size :]
-            if len(body) > RESPONSE_LIMIT:
+            if len(body) > RESPONSE_LIMIT_BYTES:
                 self._too_large()
                 return
             self._state = following
