@@ -151,9 +151,9 @@ async def test_a_response_is_told_and_then_that_the_runtime_waits(link: Link) ->
 
 async def test_an_error_is_told_with_its_type(link: Link) -> None:
     await link.busy()
-    await link.runtime.send(a_frame(Kind.ERROR, a_text("Runtime.X") + struct.pack(">I", 5) + b'{"errorType":"X"}'))
+    await link.runtime.send(a_frame(Kind.ERROR, a_text("Runtime.Xy") + struct.pack(">I", 5) + b'{"errorType":"X"}'))
     assert await link.events.until("next_requested") == [
-        ("failed", "Runtime.X", b'{"errorType":"X"}', 5),
+        ("failed", "Runtime.Xy", b'{"errorType":"X"}', 5),
         ("next_requested",),
     ]
 
@@ -161,7 +161,25 @@ async def test_an_error_is_told_with_its_type(link: Link) -> None:
 async def test_an_init_error_is_followed_by_the_end_only(link: Link) -> None:
     await link.runtime.send(a_frame(Kind.INIT_ERROR, a_text("Exception") + struct.pack(">I", 0) + b"{}"))
     link.runtime.sock.close()
-    assert await link.events.until("channel_closed") == [("init_failed", "Exception", b"{}"), ("channel_closed",)]
+    assert await link.events.until("channel_closed") == [("init_failed", "Runtime.Unknown", b"{}"), ("channel_closed",)]
+
+
+async def test_a_fatal_error_is_told_and_the_runtime_gets_nothing_more(link: Link) -> None:
+    await link.busy()
+    await link.runtime.send(a_frame(Kind.FATAL, a_text("Error") + struct.pack(">I", 5) + b"{}"))
+    link.runtime.sock.close()
+    assert await link.events.until("channel_closed") == [("failed", "Runtime.Unknown", b"{}", 5), ("channel_closed",)]
+
+
+async def test_a_fatal_error_in_mid_stream_ends_the_stream(link: Link) -> None:
+    await link.busy()
+    await link.runtime.send(a_frame(Kind.STREAM_START, a_text("text/html")))
+    await link.runtime.send(a_frame(Kind.FATAL, a_text("Error") + struct.pack(">I", 5) + b"{}"))
+    link.runtime.sock.close()
+    assert (await link.events.until("channel_closed"))[1:] == [
+        ("stream_ended", "Runtime.Unknown", b"{}", 5),
+        ("channel_closed",),
+    ]
 
 
 async def test_a_stream_is_passed_on_piece_by_piece(link: Link) -> None:
@@ -173,10 +191,10 @@ async def test_a_stream_is_passed_on_piece_by_piece(link: Link) -> None:
     await link.runtime.send(half_a_frame[:1000])
     assert (await link.events.next())[1] == large[:995]  # not held back until the frame is whole
     await link.runtime.send(half_a_frame[1000:] + a_frame(Kind.STREAM_CHUNK))
-    await link.runtime.send(a_frame(Kind.STREAM_END, a_text("E") + struct.pack(">I", 9) + b"{}"))
+    await link.runtime.send(a_frame(Kind.STREAM_END, a_text("Function.Bad") + struct.pack(">I", 9) + b"{}"))
     rest = await link.events.until("next_requested")
     assert b"".join(told[1] for told in rest[:-2]) == large[995:]
-    assert rest[-2:] == [("stream_ended", "E", b"{}", 9), ("next_requested",)]
+    assert rest[-2:] == [("stream_ended", "Function.Bad", b"{}", 9), ("next_requested",)]
 
 
 @pytest.mark.parametrize("size", [65_530, 65_536, 70_000, RESPONSE_LIMIT_BYTES])

@@ -15,6 +15,8 @@ loopback, which matters because the overhead of a warm call is mostly this excha
       0x15 STREAM_START  string content type
       0x16 STREAM_CHUNK  bytes
       0x17 STREAM_END    string error type (empty: none), u32 peak, the rest is the error as JSON
+      0x18 FATAL         like ERROR, or like STREAM_END with an error while a stream is open; the process exits
+                         afterwards, so the runtime must not be handed another invocation
 
 The other end is a function, so nothing it sends is trusted: a frame out of order, an unknown kind or a length that
 does not fit ends the channel, as if the runtime had gone.
@@ -31,6 +33,7 @@ from typing import Final
 from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
 from lambdad.domain.invocations import Invocation
 from lambdad.execution.channel import ChannelEvents
+from lambdad.execution.error_types import declared_error_type
 
 FRAMES_FD_VARIABLE: Final = "_LAMBDAD_FRAMES_FD"
 """The environment variable that names the runtime's descriptor; the bootstrap removes it before user code runs."""
@@ -57,6 +60,7 @@ class Kind(enum.IntEnum):
     STREAM_START = 0x15
     STREAM_CHUNK = 0x16
     STREAM_END = 0x17
+    FATAL = 0x18
 
 
 class State(enum.Enum):
@@ -68,18 +72,28 @@ class State(enum.Enum):
     STREAMING = "streaming"
     ANSWERED = "answered"
     """The answer is being told; `next_requested` follows within the same tick."""
-    FAILED = "failed"
+    ENDING = "ending"
+    """The runtime has told its last word; its process exits."""
     CLOSED = "closed"
 
 
 # What the runtime may send in which state, and where that leads. Anything else breaks the protocol.
 NEXT_STATE: Final[dict[State, dict[int, State]]] = {
-    State.STARTING: {Kind.READY: State.ANSWERED, Kind.INIT_ERROR: State.FAILED},
+    State.STARTING: {Kind.READY: State.ANSWERED, Kind.INIT_ERROR: State.ENDING},
     State.IDLE: {},
-    State.BUSY: {Kind.RESPONSE: State.ANSWERED, Kind.ERROR: State.ANSWERED, Kind.STREAM_START: State.STREAMING},
-    State.STREAMING: {Kind.STREAM_CHUNK: State.STREAMING, Kind.STREAM_END: State.ANSWERED},
+    State.BUSY: {
+        Kind.RESPONSE: State.ANSWERED,
+        Kind.ERROR: State.ANSWERED,
+        Kind.STREAM_START: State.STREAMING,
+        Kind.FATAL: State.ENDING,
+    },
+    State.STREAMING: {
+        Kind.STREAM_CHUNK: State.STREAMING,
+        Kind.STREAM_END: State.ANSWERED,
+        Kind.FATAL: State.ENDING,
+    },
     State.ANSWERED: {},
-    State.FAILED: {},
+    State.ENDING: {},
     State.CLOSED: {},
 }
 
@@ -88,6 +102,7 @@ _LENGTH_LIMIT: Final[dict[int, int]] = {
     Kind.INIT_ERROR: _SMALL_FRAME_LIMIT,
     Kind.STREAM_START: _SMALL_FRAME_LIMIT,
     Kind.STREAM_END: _SMALL_FRAME_LIMIT,
+    Kind.FATAL: _SMALL_FRAME_LIMIT,
 }
 
 
@@ -315,20 +330,22 @@ class FramesChannel:
             if len(body) > RESPONSE_LIMIT_BYTES:
                 self._too_large()
                 return
+            streaming = self._state is State.STREAMING
             self._state = following
-            self._tell(kind, text, body, peak_kib)
+            self._tell(kind, text, body, peak_kib, streaming=streaming)
         if following is State.ANSWERED:
             self._free(first=kind == Kind.READY)
 
-    def _tell(self, kind: int, text: str, body: bytes, peak_kib: int) -> None:
+    def _tell(self, kind: int, text: str, body: bytes, peak_kib: int, *, streaming: bool) -> None:
         if kind == Kind.RESPONSE:
             self._events.responded(body, text, peak_kib)
-        elif kind == Kind.ERROR:
-            self._events.failed(text, body, peak_kib)
         elif kind == Kind.INIT_ERROR:
-            self._events.init_failed(text, body)
+            self._events.init_failed(declared_error_type(text), body)
+        elif streaming:
+            error_type = declared_error_type(text) if text else ""
+            self._events.stream_ended(error_type, body, peak_kib)
         else:
-            self._events.stream_ended(text, body, peak_kib)
+            self._events.failed(declared_error_type(text), body, peak_kib)
 
     def _free(self, *, first: bool = False) -> None:
         """The runtime waits. A listener of the event before may have closed the channel meanwhile."""
