@@ -1,0 +1,252 @@
+"""From execution environments to storage: appending costs next to nothing, storing happens beside it.
+
+Appended text waits in memory for at most a flush interval, then all streams are stored in one transaction. Whoever
+reads logs flushes first, so a log is complete as soon as its invocation was answered. Memory is bounded: when storage
+cannot keep up, the oldest text of the noisiest stream is dropped and a line in its place says so. Nobody ever waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from lambdad.clock import Clock
+from lambdad.loops import Loop
+from lambdad.storage.engine import StorageError
+from lambdad.storage.log_segments import Chunk, Kind, pack
+from lambdad.storage.logs import LogStorage, StreamBatch, StreamIds, StreamName
+
+logger = logging.getLogger(__name__)
+
+FLUSH_INTERVAL_S: Final = 0.1
+UNFLUSHED_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes in memory, of all streams, those being written included."""
+_CHUNK_OVERHEAD: Final = 128
+"""What a chunk takes in memory besides its text, about."""
+_INLINE_LIMIT: Final = 16_384
+"""Up to here packing is cheaper than the way to a thread and back."""
+
+
+class LogStreamHandle:
+    """Takes the lines of one stream. Made by `LogWriter.stream`; every method is called on the event loop."""
+
+    __slots__ = ("_chunks", "_dropped", "_ids", "_is_closed", "_kind", "_size", "_writer", "name")
+
+    def __init__(self, writer: LogWriter, name: StreamName, kind: Kind) -> None:
+        self.name = name
+        self._writer = writer
+        self._kind = kind
+        self._chunks: list[Chunk] = []
+        self._size = 0
+        self._dropped = 0
+        """Events dropped since the last flush; their notice is stored in front of the chunks that are left."""
+        self._ids: StreamIds | None = None
+        self._is_closed = False
+
+    def append(self, timestamp_ms: int, lines: bytes) -> None:
+        """Complete lines, each ended by a newline; every one becomes an event of this time (Unix ms).
+
+        Text after the last newline becomes an event without one. Lines above 1 MB are split.
+        """
+        if lines:
+            self._add((timestamp_ms, self._kind, lines), len(lines) + _CHUNK_OVERHEAD)
+
+    def append_event(self, timestamp_ms: int, message: bytes) -> None:
+        """One event, whatever newlines are in it; split above 1 MB."""
+        if message:
+            self._add((timestamp_ms, Kind.EVENT, message), len(message) + _CHUNK_OVERHEAD)
+
+    def close(self) -> None:
+        """The stream ends; what was appended is still stored."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._writer._open_streams -= 1
+
+    def _add(self, chunk: Chunk, size: int) -> None:
+        writer = self._writer
+        if not self._chunks:
+            writer._dirty[self] = None
+            if not writer._is_due:
+                writer._schedule()
+        self._chunks.append(chunk)
+        self._size += size
+        writer._unflushed += size
+        if writer._unflushed >= writer._hurry_from:
+            writer._relieve()
+
+    def _take(self) -> tuple[list[Chunk], int]:
+        """Hands over what is to be stored, and its size in memory."""
+        chunks, size = self._chunks, self._size
+        if self._dropped:
+            text = f"{self._dropped} log events dropped: more was written than could be stored in time\n"
+            stamp = chunks[0][0] if chunks else self._writer._clock.time_ms()
+            notice = text.encode()
+            chunks.insert(0, (stamp, Kind.LINES, notice))
+            size += len(notice) + _CHUNK_OVERHEAD
+            self._writer._unflushed += len(notice) + _CHUNK_OVERHEAD
+            self._dropped = 0
+        self._chunks = []
+        self._size = 0
+        return chunks, size
+
+    def _give_back(self, chunks: list[Chunk], size: int) -> None:
+        """Takes back what could not be stored, in front of what came since."""
+        self._chunks = chunks + self._chunks
+        self._size += size
+
+    def _drop(self, size: int) -> int:
+        """Drops the oldest chunks, at least `size` bytes if there are as many; the bytes that were freed."""
+        freed = count = 0
+        for _, kind, data in self._chunks:
+            if freed >= size:
+                break
+            freed += len(data) + _CHUNK_OVERHEAD
+            self._dropped += 1 if kind is Kind.EVENT else max(1, data.count(b"\n"))
+            count += 1
+        del self._chunks[:count]
+        self._size -= freed
+        return freed
+
+
+class LogWriter(Loop):
+    """Gathers the text of all streams and stores it at short intervals. One for each server."""
+
+    name = "log writer"
+
+    def __init__(
+        self,
+        storage: LogStorage,
+        clock: Clock,
+        *,
+        unflushed_limit: int = UNFLUSHED_LIMIT,
+        flush_interval_s: float = FLUSH_INTERVAL_S,
+    ) -> None:
+        super().__init__()
+        self._storage = storage
+        self._clock = clock
+        self._limit = unflushed_limit
+        self._hurry_from = unflushed_limit // 4
+        self._interval_s = flush_interval_s
+        self._dirty: dict[LogStreamHandle, None] = {}
+        self._unflushed = 0
+        self._is_due = False
+        """A flush is scheduled."""
+        self._flushing: asyncio.Task[None] | None = None
+        self._open_streams = 0
+        self._dropped_bytes = 0
+        self._stored_bytes = 0
+        self._flushes = 0
+        self._most_unflushed = 0
+
+    def stream(
+        self, account: str, region: str, group: str, stream_name: str, *, carriage_returns: bool = True
+    ) -> LogStreamHandle:
+        """A stream to append to; group and stream appear in storage with the first text.
+
+        A newline inside one record is a carriage return in what is appended, as runtime clients write it that have no
+        log descriptor of their own. Without `carriage_returns` it is RECORD_NEWLINE, and carriage returns that the
+        function prints are kept (AWS: recorded 2025-11).
+        """
+        self._open_streams += 1
+        kind = Kind.LINES_CR if carriage_returns else Kind.LINES
+        return LogStreamHandle(self, StreamName(account, region, group, stream_name), kind)
+
+    @property
+    def is_congested(self) -> bool:
+        """More than half of the memory is taken: who can let its source wait should."""
+        return self._unflushed > self._limit // 2
+
+    async def flush(self) -> None:
+        """Stores everything that was appended before the call. Raises StorageError; the text is kept then."""
+        while self._flushing is not None or self._dirty:
+            if self._flushing is not None:
+                # What that one took may be older than the call: look again afterwards.
+                flushing = self._flushing
+                await asyncio.shield(flushing)
+                continue
+            self._flushing = asyncio.get_running_loop().create_task(self._store(), name="log flush")
+
+    async def run_once(self) -> float | None:
+        """Stores what is there. Raises StorageError, after which the loop tries again."""
+        self._is_due = False
+        try:
+            await self.flush()
+        except StorageError:
+            self._is_due = True  # the loop itself comes back
+            raise
+        return None
+
+    async def stop(self) -> None:
+        """Ends the loop and stores what is left."""
+        await super().stop()
+        try:
+            await self.flush()
+        except StorageError as error:
+            logger.error("%d bytes of function logs could not be stored: %s", self._unflushed, error)
+
+    def statistics(self) -> dict[str, float]:
+        """Bytes waiting, stored and dropped, flushes so far, open streams, and the most bytes that ever waited."""
+        return {
+            "unflushed_bytes": self._unflushed,
+            "most_unflushed_bytes": self._most_unflushed,
+            "stored_bytes": self._stored_bytes,
+            "dropped_bytes": self._dropped_bytes,
+            "flushes": self._flushes,
+            "open_streams": self._open_streams,
+        }
+
+    def _schedule(self) -> None:
+        """Wakes the loop an interval from now: text that comes until then shares the transaction."""
+        with contextlib.suppress(RuntimeError):  # no event loop runs yet: the first flush is called by hand
+            asyncio.get_running_loop().call_later(self._interval_s, self.wake)
+            self._is_due = True
+
+    def _relieve(self) -> None:
+        """Much is waiting: flush now, and drop the oldest of the noisiest stream when the memory is used up."""
+        self.wake()
+        over = self._unflushed - self._limit
+        if over > 0:
+            # Somewhat more than needed, so that the search for the noisiest is not made for every line.
+            over += self._limit // 16
+            while over > 0 and self._dirty:
+                noisiest = max(self._dirty, key=lambda handle: handle._size)
+                freed = noisiest._drop(over)
+                if not freed:
+                    break
+                over -= freed
+                self._unflushed -= freed
+                self._dropped_bytes += freed
+        self._most_unflushed = max(self._most_unflushed, self._unflushed)
+
+    async def _store(self) -> None:
+        taken: list[tuple[LogStreamHandle, list[Chunk], int]] = []
+        try:
+            handles = list(self._dirty)
+            self._dirty.clear()
+            taken = [(handle, *handle._take()) for handle in handles]
+            size = sum(size for _, _, size in taken)
+            self._most_unflushed = max(self._most_unflushed, self._unflushed)
+            if size <= _INLINE_LIMIT:
+                batches = _pack(taken)
+            else:
+                batches = await asyncio.get_running_loop().run_in_executor(None, _pack, taken)
+            ids = await self._storage.append(batches, self._clock.time_ms())
+        except BaseException:
+            for handle, chunks, size in taken:
+                handle._give_back(chunks, size)
+                self._dirty[handle] = None
+            raise
+        else:
+            for (handle, _, size), stream_ids in zip(taken, ids, strict=True):
+                handle._ids = stream_ids
+                self._unflushed -= size
+                self._stored_bytes += size
+            self._flushes += 1
+        finally:
+            self._flushing = None
+
+
+def _pack(taken: list[tuple[LogStreamHandle, list[Chunk], int]]) -> list[StreamBatch]:
+    return [StreamBatch(handle.name, handle._ids, list(pack(chunks))) for handle, chunks, _ in taken]
