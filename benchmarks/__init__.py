@@ -1,0 +1,1 @@
+"""Measurements of lambdad against the machine's own limits; `python -m benchmarks.invoke` runs them."""
