@@ -128,3 +128,31 @@ class Function:
     name: str
     reserved_concurrency: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    recursive_loop: str = "Terminate"
+    """What recursion detection does with it: `Terminate` or `Allow`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """A version as it is kept."""
+
+    current: FunctionVersion
+    """What the control plane shows."""
+    previous: FunctionVersion | None = None
+    """What serves calls while an update of `current` is in progress or after it failed."""
+
+    @property
+    def serving(self) -> FunctionVersion:
+        """What calls run."""
+        return self.current if self.previous is None else self.previous
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSnapshot:
+    """A function with all its versions and aliases at one moment."""
+
+    function: Function
+    versions: Mapping[str, StoredVersion]
+    """By `$LATEST` or number."""
+    aliases: Mapping[str, Alias]
+    """By name."""
