@@ -1,0 +1,133 @@
+"""What `lambdad up` prints: slow steps of the start, the endpoint, one line for each invocation.
+
+Lines go through a thread of their own, because a terminal or pipe that is read slowly must not hold up the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from lambdad.domain.invocations import Ending
+from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
+
+SLOW_STEP_S = 0.7
+MAX_WAITING_LINES = 10_000
+"""Lines that wait for a slow reader; more are counted and left out."""
+
+_COLOURS = {
+    Ending.SUCCESS: "green",
+    Ending.ERROR: "yellow",
+    Ending.TIMEOUT: "red",
+    Ending.FAILURE: "red",
+}
+
+
+class Console:
+    """The terminal of a running server."""
+
+    def __init__(self, *, show_invocations: bool) -> None:
+        self._show_invocations = show_invocations
+        self._colour = sys.stdout.isatty()
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._write_all, name="lambdad-console", daemon=True)
+        self._thread.start()
+
+    def line(self, text: str = "") -> None:
+        """Prints a line; returns at once. Lines are dropped while too many wait."""
+        if self._lines.qsize() >= MAX_WAITING_LINES:
+            self._left_out += 1
+        else:
+            self._lines.put(text)
+
+    def close(self) -> None:
+        """Waits until everything is printed, but not for a reader that has stopped reading."""
+        self._lines.put(None)
+        self._thread.join(timeout=2)
+
+    @contextlib.contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """A part of the start: its text is printed only when it takes long."""
+        timer = threading.Timer(SLOW_STEP_S, self.line, (f"{text}…",))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def watch(self, telemetry: Telemetry) -> None:
+        """Prints a line for each invocation from now on, if invocations are to be shown."""
+        if self._show_invocations:
+            telemetry.attempt_finished.append(lambda event: self.line(self._finished(event)))
+            telemetry.attempt_throttled.append(lambda event: self.line(self._throttled(event)))
+
+    # --- lines ---
+
+    def _finished(self, event: AttemptFinished) -> str:
+        outcome = event.outcome
+        start = "warm" if outcome.init_duration_ms is None else f"cold {outcome.init_duration_ms:.0f} ms"
+        status = outcome.ending.value + (f" {outcome.error_type}" if outcome.error_type else "")
+        return "  ".join(
+            (
+                _time(),
+                f"{_addressed(event.version.name, event.qualifier):<24}",
+                f"{event.version.version:<7}",
+                self._styled(f"{status:<8}", _COLOURS[outcome.ending]),
+                f"{outcome.duration_ms:>9.2f} ms",
+                f"{outcome.max_memory_used_mb:>5} MB",
+                f"{start:<11}",
+                event.request_id,
+            )
+        )
+
+    def _throttled(self, event: AttemptThrottled) -> str:
+        name = _addressed(event.function, event.qualifier)
+        status = self._styled("throttled", "yellow")
+        return f"{_time()}  {name:<24}  {status} {event.reason}  {event.request_id}"
+
+    def _styled(self, text: str, colour: str) -> str:
+        return click.style(text, fg=colour) if self._colour else text
+
+    # --- the thread ---
+
+    def _write_all(self) -> None:
+        while True:
+            lines, closing = self._waiting()
+            try:
+                if lines:
+                    sys.stdout.write("\n".join(lines) + "\n")
+                    sys.stdout.flush()
+            except (OSError, ValueError):  # the reader is gone, as after `lambdad up | head`; the server goes on
+                pass
+            if closing:
+                return
+
+    def _waiting(self) -> tuple[list[str], bool]:
+        lines: list[str] = []
+        line = self._lines.get()
+        while line is not None:
+            lines.append(line)
+            try:
+                line = self._lines.get_nowait()
+            except queue.Empty:
+                break
+        if self._left_out:
+            lines.append(f"({self._left_out} lines left out: this terminal is read too slowly)")
+            self._left_out = 0
+        return lines, line is None
+
+
+def _addressed(function: str, qualifier: str) -> str:
+    return f"{function}:{qualifier}" if qualifier else function
+
+
+def _time() -> str:
+    return datetime.now().astimezone().strftime("%H:%M:%S")

@@ -1,0 +1,114 @@
+"""Runs the server behind `lambdad up`: starts it, tells where it is, waits for the signal to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lambdad import __version__
+from lambdad.cli.console import Console
+from lambdad.config import Settings
+from lambdad.domain.errors import LambdadError
+
+if TYPE_CHECKING:
+    from lambdad.app import Application
+
+EXIT_HARD = 130
+"""The status of a process that Ctrl-C has ended (128 and the number of SIGINT)."""
+
+
+class CannotStart(Exception):
+    """The server could not be started; the text says why and what to do."""
+
+
+def serve(settings: Settings, console: Console) -> None:
+    """Starts the server and returns when it has stopped. Raises CannotStart."""
+    with console.step("Loading the server"):
+        from lambdad.app import Application  # noqa: PLC0415 - the spawner is started first
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(Application(settings), settings, console))
+    except LambdadError as error:
+        raise CannotStart(error.message) from None
+
+
+async def _serve(application: Application, settings: Settings, console: Console) -> None:
+    stopping = _stop_on_signals()
+    try:
+        with console.step("Opening the data folder and starting the interpreters"):
+            await application.start()
+    except OSError as error:
+        raise CannotStart(_explained(error, settings)) from None
+    try:
+        _greet(application, settings, console)
+        console.watch(application.telemetry)
+        await stopping.wait()
+    finally:
+        console.line("Stopping. Ctrl-C again stops at once.")
+        await application.stop()
+    console.line("Stopped.")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - the extra `fast`
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+
+    def stop(number: signal.Signals) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            os._exit(EXIT_HARD)  # the spawner ends every function when it sees that the server is gone
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    return stopping
+
+
+def _explained(error: OSError, settings: Settings) -> str:
+    address = f"port {settings.port} of {settings.host}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"Something else listens on {address}, perhaps another lambdad. "
+                "Stop it, or choose another port with --port (LAMBDAD_PORT)."
+            )
+        case errno.EADDRNOTAVAIL:
+            return f"This machine has no address {settings.host}. Give one that it has with --host (LAMBDAD_HOST)."
+        case errno.EACCES | errno.EPERM if error.filename is None:
+            return f"No permission to listen on {address}. Choose a port above 1023 with --port (LAMBDAD_PORT)."
+        case _ if error.filename is not None:
+            return (
+                f"The data folder cannot be used: {error.filename}: {error.strerror}. "
+                "Give one that you may write to with --data (LAMBDAD_DATA)."
+            )
+        case _:
+            return f"The server cannot listen on {address}: {error.strerror or error}."
+
+
+def _greet(application: Application, settings: Settings, console: Console) -> None:
+    console.line(f"lambdad {__version__} is ready at {application.endpoint}")
+    console.line()
+    console.line("  Point your AWS tools at it by pasting this into their shell:")
+    console.line(f"    export AWS_ENDPOINT_URL={application.endpoint}")
+    if settings.auth == "dev":
+        console.line("    export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
+    else:
+        console.line("    export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…    # from `lambdad keys create`")
+    console.line(f"    export AWS_DEFAULT_REGION={settings.region}")
+    console.line()
+    for name, text in application.facts().items():
+        console.line(f"  {name:<11} {text}")
+    console.line(f"  {'data':<11} {settings.data}")
+    console.line(f"  {'access':<11} {settings.auth}")
+    console.line()
