@@ -58,6 +58,8 @@ class Outcome:
     init_duration_ms: float | None = None
     """Set on a cold start."""
     max_memory_used_mb: int = 0
+    trace_id: str = ""
+    """The trace header that the function saw."""
 
     @property
     def is_function_error(self) -> bool:

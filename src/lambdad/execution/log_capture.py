@@ -1,0 +1,109 @@
+"""What a function prints: read from its pipe, cut into lines, sent to its log stream, and kept as a tail if wanted.
+
+The pipe is always read, however much comes, so that no function hangs on a full pipe; the memory used does not depend
+on how much is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from lambdad.clock import Clock
+from lambdad.domain.functions import LoggingConfig
+from lambdad.execution.log_lines import ApplicationFilter, LineBuffer, LogTail
+from lambdad.execution.sandbox import LogStream
+
+READ_SIZE = 65_536
+"""The capacity of a pipe: what was printed before an answer is in the pipe when the answer arrives."""
+
+
+class LogCapture:
+    """The output of one environment. One invocation at a time, so what comes between START and END is its own."""
+
+    def __init__(self, stream: LogStream, clock: Clock, logging: LoggingConfig) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = -1
+        self._buffer = LineBuffer()
+        self._tail: LogTail | None = None
+        self._is_json = logging.log_format == "JSON"
+        level = logging.application_log_level
+        self._filter = ApplicationFilter(level) if self._is_json and level else None
+
+    def attach(self, descriptor: int) -> None:
+        """Takes over the read end of a pipe (non-blocking) and reads it from now on."""
+        self._descriptor = descriptor
+        self._loop.add_reader(descriptor, self._on_readable)
+
+    def detach(self) -> None:
+        """Closes the pipe. What was not read is lost, so drain first."""
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._flush_rest()
+
+    def close(self) -> None:
+        self.detach()
+        self._stream.close()
+
+    def begin(self, *, tail: bool) -> None:
+        """An invocation begins; the init output that came before belongs to the tail of a cold start."""
+        if not tail:
+            self._tail = None
+        elif self._tail is None:
+            self._tail = LogTail(whole_records=self._is_json)
+
+    def write(self, lines: bytes, time_ms: int = 0) -> None:
+        """Adds lines of our own, such as START and REPORT."""
+        if lines:
+            if self._tail is not None:
+                self._tail.add(lines)
+            self._stream.append(time_ms or self._clock.time_ms(), lines)
+
+    def tail(self) -> bytes:
+        """The last 4,096 bytes of the invocation that has just ended."""
+        tail, self._tail = self._tail, None
+        return tail.result(record_newline=b"\r") if tail is not None else b""
+
+    def drain(self) -> None:
+        """Reads what is in the pipe now, up to its capacity: a thread that prints on does not hold up the answer."""
+        if self._descriptor >= 0:
+            self._read(READ_SIZE)
+        self._flush_rest()
+
+    def _on_readable(self) -> None:
+        if not self._read(READ_SIZE):
+            # Every writer has closed its end; the descriptor is readable for ever, so look no more.
+            self._loop.remove_reader(self._descriptor)
+
+    def _read(self, size: int) -> bool:
+        """False at the end of the output."""
+        try:
+            data = os.read(self._descriptor, size)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        lines = self._buffer.feed(data)
+        if lines:
+            self._keep(lines)
+        return True
+
+    def _flush_rest(self) -> None:
+        rest = self._buffer.take_rest()
+        if rest:
+            self._keep(rest + b"\n")
+
+    def _keep(self, lines: bytes) -> None:
+        # The tail is taken before levels are filtered (AWS: captured 2026).
+        if self._tail is not None:
+            self._tail.add(lines)
+        if self._filter is not None:
+            lines = self._filter.keep(lines)
+        if lines:
+            self._stream.append(self._clock.time_ms(), lines)

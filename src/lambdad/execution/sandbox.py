@@ -1,0 +1,74 @@
+"""What an environment needs of whoever starts processes and keeps logs; `app` hands in the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from lambdad.domain.functions import FunctionVersion
+from lambdad.execution.channel import ChannelEvents, RuntimeChannel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEnd:
+    """How a runtime's process ended."""
+
+    status: int | None
+    signal: int | None
+    oom_killed: bool
+    peak_kib: int
+
+
+class LaunchFailed(Exception):
+    """The runtime could not be started at all; the text is what AWS tells the caller about the entry point."""
+
+
+class RuntimeProcess(Protocol):
+    """A running runtime and everything it has started."""
+
+    exited: asyncio.Future[ProcessEnd]
+
+    def kill(self) -> None:
+        """SIGKILL to the whole tree."""
+
+    def peak_kib(self) -> int:
+        """High-water mark of the environment's memory in KiB, 0 if unknown."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Booted:
+    """A runtime that was just started: its process and the server's ends of its channel and its output."""
+
+    process: RuntimeProcess
+    channel: RuntimeChannel
+    log_descriptor: int
+    """Non-blocking read end of the pipe behind stdout and stderr."""
+
+
+class Sandbox(Protocol):
+    """Starts runtimes inside one environment after another; there is one sandbox for a server."""
+
+    async def boot(self, version: FunctionVersion, environment_id: str, stream: str, events: ChannelEvents) -> Booted:
+        """Starts the runtime of `version`. Called again for the same id after the runtime broke: /tmp is kept.
+
+        Raises LaunchFailed when the entry point cannot be executed.
+        """
+
+    def release(self, environment_id: str) -> None:
+        """The environment is gone for good: its /tmp and everything else of it can go."""
+
+
+class LogStream(Protocol):
+    """One environment's log stream."""
+
+    def append(self, timestamp_ms: int, lines: bytes) -> None:
+        """Complete lines, each ended by a newline."""
+
+    def close(self) -> None: ...
+
+
+class LogStreams(Protocol):
+    """Opens log streams."""
+
+    def open(self, version: FunctionVersion, stream: str) -> LogStream: ...

@@ -1,0 +1,96 @@
+"""Who may run: reserved concurrency of a function, and the account's unreserved pool.
+
+Counters in memory, two integer comparisons a call. A reservation is both ceiling and guarantee: what is reserved is
+taken off the pool that all other functions share (AWS Lambda developer guide). Lowering a reservation does not stop
+what runs.
+"""
+
+from __future__ import annotations
+
+from lambdad.domain.errors import TooManyRequests
+
+RESERVED_EXHAUSTED = "ReservedFunctionConcurrentInvocationLimitExceeded"
+ACCOUNT_EXHAUSTED = "ConcurrentInvocationLimitExceeded"
+DEFAULT_ACCOUNT_LIMIT = 1000
+
+
+class AccountSlots:
+    """The concurrency of one account in one region."""
+
+    __slots__ = ("limit", "reserved", "unreserved_in_flight")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.reserved = 0
+        """Sum of all reservations."""
+        self.unreserved_in_flight = 0
+
+
+class FunctionSlots:
+    """The concurrency of one function; one object for all its versions."""
+
+    __slots__ = ("account", "in_flight", "reserved")
+
+    def __init__(self, account: AccountSlots) -> None:
+        self.account = account
+        self.reserved: int | None = None
+        self.in_flight = 0
+
+    def take(self) -> bool:
+        """Takes a slot; the result goes back to `give`. Raises TooManyRequests with the limit that was met."""
+        reserved = self.reserved
+        if reserved is not None:
+            if self.in_flight >= reserved:
+                raise TooManyRequests(RESERVED_EXHAUSTED)
+            self.in_flight += 1
+            return False
+        account = self.account
+        if account.unreserved_in_flight >= account.limit - account.reserved:
+            raise TooManyRequests(ACCOUNT_EXHAUSTED)
+        account.unreserved_in_flight += 1
+        self.in_flight += 1
+        return True
+
+    def give(self, unreserved: bool) -> None:
+        """Frees a slot that `take` gave."""
+        self.in_flight -= 1
+        if unreserved:
+            self.account.unreserved_in_flight -= 1
+
+    def set_reserved(self, reserved: int | None) -> None:
+        """A new reservation, or none; calls that run keep the slots they have."""
+        self.account.reserved += (reserved or 0) - (self.reserved or 0)
+        self.reserved = reserved
+
+
+class Admission:
+    """All slots of this server."""
+
+    def __init__(self, account_limit: int = DEFAULT_ACCOUNT_LIMIT) -> None:
+        self._account_limit = account_limit
+        self._accounts: dict[tuple[str, str], AccountSlots] = {}
+        self._functions: dict[tuple[str, str, str], FunctionSlots] = {}
+
+    def function(self, account: str, region: str, name: str) -> FunctionSlots:
+        """The slots of a function; the same object for as long as the server runs."""
+        key = (account, region, name)
+        slots = self._functions.get(key)
+        if slots is None:
+            slots = self._functions[key] = FunctionSlots(self.account(account, region))
+        return slots
+
+    def account(self, account: str, region: str) -> AccountSlots:
+        """The slots of an account in a region."""
+        key = (account, region)
+        slots = self._accounts.get(key)
+        if slots is None:
+            slots = self._accounts[key] = AccountSlots(self._account_limit)
+        return slots
+
+    def forget(self, account: str, region: str, name: str) -> None:
+        """The function was deleted: its reservation is free again."""
+        slots = self._functions.get((account, region, name))
+        if slots is not None:
+            slots.set_reserved(None)
+            if slots.in_flight == 0:
+                del self._functions[account, region, name]

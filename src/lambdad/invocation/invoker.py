@@ -1,0 +1,122 @@
+"""One attempt of a function: resolve, admit, dispatch. The same for synchronous and asynchronous calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from lambdad.clock import Clock
+from lambdad.domain.errors import ResourceConflict, TooManyRequests
+from lambdad.domain.functions import State
+from lambdad.domain.invocations import Invocation, Outcome
+from lambdad.domain.traces import trace_header
+from lambdad.execution.environment import PendingCall, ResponseSink
+from lambdad.execution.pool import VersionPool
+from lambdad.invocation.catalog import Catalog, Target
+from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
+
+Done = Callable[[Outcome], None]
+
+
+class Invoker:
+    """Runs attempts. `start` is the hot path: no task, no await, the outcome comes by callback."""
+
+    def __init__(self, catalog: Catalog, clock: Clock, telemetry: Telemetry) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._telemetry = telemetry
+        self.cached_target = catalog.cached
+        """The target of a call that was resolved before; None sends the caller to `resolve`."""
+        self.resolve = catalog.resolve
+        self.version_of = catalog.choose
+        """The version that one call of a target runs; random when an alias has weights."""
+
+    @staticmethod
+    def check_state(target: Target) -> None:
+        """Raises ResourceConflict unless the version is Active."""
+        state = target.pool.version.state
+        if state is not State.ACTIVE:
+            raise ResourceConflict(
+                "The operation cannot be performed at this time. "
+                f"The function is currently in the following state: {state.value}"
+            )
+
+    def start(
+        self,
+        target: Target,
+        pool: VersionPool,
+        *,
+        request_id: str,
+        event: bytes,
+        done: Done,
+        trace: str = "",
+        client_context: str = "",
+        wants_tail: bool = False,
+        sink: ResponseSink | None = None,
+        asynchronous: bool = False,
+    ) -> None:
+        """Starts one attempt of `pool`, which `version_of(target)` gave; `done` gets the outcome, perhaps at once.
+
+        Raises TooManyRequests; nothing has run then.
+        """
+        slots = target.entry.slots
+        try:
+            unreserved = slots.take()
+        except TooManyRequests as throttle:
+            self._throttled(target, request_id, throttle.reason)
+            raise
+        version = pool.version
+        telemetry = self._telemetry
+        invocation = Invocation(
+            request_id=request_id,
+            event=event,
+            invoked_function_arn=target.invoked_arn,
+            trace_id=trace_header(trace, version.unqualified_arn, self._clock.time_ms() / 1000),
+            client_context=client_context,
+            streaming=sink is not None,
+            wants_tail=wants_tail,
+        )
+
+        def finish(outcome: Outcome) -> None:
+            slots.give(unreserved)
+            outcome.trace_id = invocation.trace_id
+            try:
+                done(outcome)
+            finally:
+                for listener in telemetry.attempt_finished:
+                    listener(
+                        AttemptFinished(
+                            request_id=request_id,
+                            version=version,
+                            qualifier=target.qualifier,
+                            outcome=outcome,
+                            asynchronous=asynchronous,
+                        )
+                    )
+
+        pool.dispatch(PendingCall(invocation, finish, sink))
+
+    async def invoke(self, target: Target, *, request_id: str, event: bytes, trace: str = "") -> Outcome:
+        """One attempt, awaited; for callers off the hot path. Raises TooManyRequests."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        self.start(target, self.version_of(target), request_id=request_id, event=event, done=done, trace=trace)
+        return await future
+
+    def _throttled(self, target: Target, request_id: str, reason: str) -> None:
+        function = target.entry.loaded.function
+        for listener in self._telemetry.attempt_throttled:
+            listener(
+                AttemptThrottled(
+                    request_id=request_id,
+                    account=function.account,
+                    region=function.region,
+                    function=function.name,
+                    qualifier=target.qualifier,
+                    reason=reason,
+                )
+            )

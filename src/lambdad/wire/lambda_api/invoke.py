@@ -1,0 +1,279 @@
+"""Invoke and InvokeWithResponseStream: hand-written, because every microsecond here is paid by every call.
+
+A call whose function is cached runs from the parsed request to the environment without a task; everything else (the
+first call of a function, bodies so large that checking them takes milliseconds) takes the slow way around.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from lambdad.domain import json_syntax
+from lambdad.domain.errors import (
+    InvalidParameterValue,
+    InvalidRequestContent,
+    LambdadError,
+    RequestEntityTooLarge,
+    ValidationFailed,
+)
+from lambdad.domain.identity import Caller
+from lambdad.domain.invocations import Outcome
+from lambdad.http.messages import Response
+from lambdad.http.protocol import Exchange, ResponseStream
+from lambdad.invocation.catalog import Target
+from lambdad.invocation.invoker import Invoker
+from lambdad.wire import eventstream
+
+logger = logging.getLogger(__name__)
+
+SYNC_LIMIT_BYTES = 6_291_456
+"""The largest event of a synchronous call: 6 MiB (AWS documentation 2025)."""
+CLIENT_CONTEXT_LIMIT = 3_583
+"""Bytes of base64 (botocore model)."""
+LARGE_BODY_BYTES = 262_144
+"""Above it the JSON check runs in a thread, so that other calls go on meanwhile."""
+STREAM_LIMIT_BYTES = 209_715_200
+"""A streamed response is cut at 200 MiB (AWS: captured 2026)."""
+
+PREFIX = "/2015-03-31/functions/"
+SUFFIX = "/invocations"
+STREAM_PREFIX = "/2021-11-15/functions/"
+STREAM_SUFFIX = "/response-streaming-invocations"
+
+_INVOCATION_TYPES = ("RequestResponse", "Event", "DryRun")
+_LOG_TYPES = ("None", "Tail")
+
+ErrorResponse = Callable[[LambdadError, str], Response]
+
+
+class _Call:
+    """One request, read."""
+
+    __slots__ = ("client_context", "exchange", "kind", "name", "qualifier", "request_id", "trace", "wants_tail")
+
+    def __init__(self, exchange: Exchange, request_id: str, name: str, qualifier: str) -> None:
+        headers = exchange.request.headers
+        self.exchange = exchange
+        self.request_id = request_id
+        self.name = name
+        self.qualifier = qualifier
+        self.kind = headers.get("x-amz-invocation-type", "RequestResponse")
+        log_type = headers.get("x-amz-log-type", "None")
+        if self.kind not in _INVOCATION_TYPES or log_type not in _LOG_TYPES:
+            raise ValidationFailed(_enum_violations(self.kind, log_type))
+        self.wants_tail = log_type == "Tail"
+        self.trace = headers.get("x-amzn-trace-id", "")
+        context = headers.get("x-amz-client-context", "")
+        self.client_context = _client_context(context) if context and self.kind == "RequestResponse" else ""
+
+
+class InvokeApi:
+    """The two operations, as raw routes of the front door."""
+
+    def __init__(self, invoker: Invoker, error_response: ErrorResponse) -> None:
+        self._invoker = invoker
+        self._error_response = error_response
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def invoke(self, exchange: Exchange, caller: Caller, request_id: str) -> None:
+        """`POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier=`"""
+        request = exchange.request
+        try:
+            name = request.path[len(PREFIX) : -len(SUFFIX)]
+            call = _Call(exchange, request_id, unquote(name) if "%" in name else name, _qualifier(request.query))
+            target = self._invoker.cached_target(caller.account, caller.region, call.name, call.qualifier)
+            if target is None or len(request.body) > LARGE_BODY_BYTES:
+                self._spawn(self._invoke_slowly(call, caller))
+                return
+            if request.body and not json_syntax.is_json(request.body):
+                raise InvalidRequestContent(json_syntax.explain(request.body))
+            self._run(call, target)
+        except LambdadError as error:
+            exchange.send(self._error_response(error, request_id))
+
+    async def _invoke_slowly(self, call: _Call, caller: Caller) -> None:
+        try:
+            target = await self._checked_target(call, caller)
+            self._run(call, target)
+        except LambdadError as error:
+            call.exchange.send(self._error_response(error, call.request_id))
+
+    async def _checked_target(self, call: _Call, caller: Caller) -> Target:
+        body = call.exchange.request.body
+        if len(body) > SYNC_LIMIT_BYTES and call.kind != "Event":
+            raise RequestEntityTooLarge(
+                f"{len(body)} byte payload is too large for the RequestResponse invocation type "
+                f"(limit {SYNC_LIMIT_BYTES} bytes)"
+            )
+        target = await self._invoker.resolve(caller, call.name, call.qualifier)
+        if body:
+            await _check_json(body)
+        self._invoker.check_state(target)
+        return target
+
+    def _run(self, call: _Call, target: Target) -> None:
+        if call.kind == "DryRun":
+            call.exchange.send(Response(204, _plain_headers(call.request_id), b""))
+            return
+        if call.kind == "Event":
+            raise InvalidParameterValue(
+                "Asynchronous invocation is not available in this version of lambdad. Use RequestResponse or DryRun."
+            )
+        exchange = call.exchange
+        request_id = call.request_id
+
+        def done(outcome: Outcome) -> None:
+            headers = [
+                ("content-type", "application/json"),
+                ("x-amzn-requestid", request_id),
+                ("x-amzn-remapped-content-length", "0"),
+                ("x-amz-executed-version", version.version),
+                ("x-amzn-trace-id", outcome.trace_id),
+            ]
+            if outcome.is_function_error:
+                headers.append(("x-amz-function-error", "Unhandled"))
+            if call.wants_tail:
+                headers.append(("x-amz-log-result", base64.b64encode(outcome.log_tail).decode("ascii")))
+            exchange.send(Response(200, headers, outcome.payload))
+
+        version = self._invoker.version_of(target)
+        self._invoker.start(
+            target,
+            version,
+            request_id=request_id,
+            event=exchange.request.body or b"{}",
+            done=done,
+            trace=call.trace,
+            client_context=call.client_context,
+            wants_tail=call.wants_tail,
+        )
+
+    # --- streaming ---
+
+    def invoke_with_response_stream(self, exchange: Exchange, caller: Caller, request_id: str) -> None:
+        """`POST /2021-11-15/functions/{FunctionName}/response-streaming-invocations?Qualifier=`
+
+        An InvocationType of Event or DryRun is ignored: the function runs (AWS: captured 2026).
+        """
+        self._spawn(self._stream(exchange, caller, request_id))
+
+    async def _stream(self, exchange: Exchange, caller: Caller, request_id: str) -> None:
+        request = exchange.request
+        try:
+            name = unquote(request.path[len(STREAM_PREFIX) : -len(STREAM_SUFFIX)])
+            call = _Call(exchange, request_id, name, _qualifier(request.query))
+            call.kind = "RequestResponse"
+            target = await self._checked_target(call, caller)
+            version = self._invoker.version_of(target)
+            answer = _StreamedAnswer(call, version.version.version)
+            self._invoker.start(
+                target,
+                version,
+                request_id=request_id,
+                event=request.body or b"{}",
+                done=answer.done,
+                trace=call.trace,
+                client_context=call.client_context,
+                wants_tail=call.wants_tail,
+                sink=answer,
+            )
+        except LambdadError as error:
+            exchange.send(self._error_response(error, request_id))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _StreamedAnswer:
+    """The response side of one streamed invocation."""
+
+    def __init__(self, call: _Call, executed_version: str) -> None:
+        self._call = call
+        self._executed_version = executed_version
+        self._stream: ResponseStream | None = None
+        self._sent = 0
+
+    def started(self, content_type: str) -> None:
+        self._stream = self._call.exchange.start_stream(
+            200,
+            [
+                ("content-type", eventstream.CONTENT_TYPE),
+                ("x-amzn-requestid", self._call.request_id),
+                ("x-amz-executed-version", self._executed_version),
+                ("x-amzn-remapped-content-type", content_type),
+            ],
+        )
+
+    def chunk(self, data: bytes) -> None:
+        left = STREAM_LIMIT_BYTES - self._sent
+        if self._stream is not None and data and left > 0:
+            self._sent += len(data)
+            self._stream.write(eventstream.payload_chunk(data[:left]))
+
+    def done(self, outcome: Outcome) -> None:
+        """A function that did not stream sends its whole answer as chunks; its error likewise (AWS: captured 2026)."""
+        if self._stream is None:
+            self.started(outcome.content_type)
+            self.chunk(outcome.payload)
+        tail = base64.b64encode(outcome.log_tail).decode("ascii") if self._call.wants_tail else ""
+        assert self._stream is not None
+        self._stream.write(eventstream.invoke_complete(log_result=tail))
+        self._stream.end()
+
+
+async def _check_json(body: bytes) -> None:
+    """Raises InvalidRequestContent for a body that is not JSON."""
+    if len(body) <= LARGE_BODY_BYTES:
+        if not json_syntax.is_json(body):
+            raise InvalidRequestContent(json_syntax.explain(body))
+        return
+    loop = asyncio.get_running_loop()
+    if not await loop.run_in_executor(None, json_syntax.is_json, body):
+        raise InvalidRequestContent(await loop.run_in_executor(None, json_syntax.explain, body))
+
+
+def _plain_headers(request_id: str) -> list[tuple[str, str]]:
+    return [("x-amzn-requestid", request_id), ("x-amzn-remapped-content-length", "0")]
+
+
+def _qualifier(query: str) -> str:
+    if not query:
+        return ""
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name == "Qualifier":
+            return value
+    return ""
+
+
+def _enum_violations(kind: str, log_type: str) -> list[str]:
+    violations = []
+    for path, value, allowed in (("invocationType", kind, _INVOCATION_TYPES), ("logType", log_type, _LOG_TYPES)):
+        if value not in allowed:
+            values = ", ".join(allowed)
+            violations.append(
+                f"Value '{value}' at '{path}' failed to satisfy constraint: "
+                f"Member must satisfy enum value set: [{values}]"
+            )
+    return violations
+
+
+def _client_context(encoded: str) -> str:
+    """The JSON text inside the base64. Raises InvalidRequestContent for anything else."""
+    if len(encoded) > CLIENT_CONTEXT_LIMIT:
+        raise InvalidRequestContent(f"Client context must be no more than {CLIENT_CONTEXT_LIMIT} bytes.")
+    try:
+        text = base64.b64decode(encoded, validate=True).decode("utf-8")
+        if not isinstance(json.loads(text), dict):
+            raise ValueError
+    except (binascii.Error, ValueError):
+        raise InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.") from None
+    return text
