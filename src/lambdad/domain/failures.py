@@ -58,10 +58,6 @@ def invalid_entrypoint(request_id: str, reason: str) -> bytes:
 
 def response_too_large() -> bytes:
     """The payload in place of a response over the limit. The order of keys is the other one here, as recorded."""
-    return json.dumps(
-        {
-            "errorMessage": f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes).",
-            "errorType": "Function.ResponseSizeTooLarge",
-        },
-        separators=(",", ":"),
-    ).encode()
+    message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
+    members = {"errorMessage": message, "errorType": "Function.ResponseSizeTooLarge"}
+    return json.dumps(members, separators=(",", ":")).encode()
