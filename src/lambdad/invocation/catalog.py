@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Protocol
 
 from lambdad.domain.arns import FunctionReference, parse_function_reference
 from lambdad.domain.errors import ResourceNotFound
-from lambdad.domain.functions import LATEST, Alias, Function, FunctionVersion, State
+from lambdad.domain.functions import LATEST, Alias, FunctionSnapshot, FunctionVersion, State
 from lambdad.domain.identity import Caller
 from lambdad.execution.pool import Pool, VersionPool
 from lambdad.invocation.admission import Admission, FunctionSlots
@@ -23,19 +22,10 @@ MAX_TARGETS = 20_000
 """Addresses kept resolved; beyond it the cache starts anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedFunction:
-    """A function as stored, with what serves calls: during an update that is still the version before."""
-
-    function: Function
-    versions: Mapping[str, FunctionVersion]
-    aliases: Mapping[str, Alias]
-
-
 class FunctionSource(Protocol):
-    """The stored functions."""
+    """The stored functions. What serves calls is `serving`: during an update that is still the version before."""
 
-    async def load(self, account: str, region: str, name: str) -> LoadedFunction | None: ...
+    async def load(self, account: str, region: str, name: str) -> FunctionSnapshot | None: ...
 
 
 class Entry:
@@ -43,7 +33,7 @@ class Entry:
 
     __slots__ = ("loaded", "name", "pools", "slots", "valid")
 
-    def __init__(self, loaded: LoadedFunction, slots: FunctionSlots) -> None:
+    def __init__(self, loaded: FunctionSnapshot, slots: FunctionSlots) -> None:
         self.loaded = loaded
         self.slots = slots
         self.pools: dict[str, VersionPool] = {}
@@ -99,7 +89,9 @@ class Catalog:
 
         Raises the errors of a bad address, and ResourceNotFound.
         """
-        reference = parse_function_reference(name, qualifier or None, caller=caller, action="InvokeFunction")
+        reference = parse_function_reference(
+            name, qualifier or None, account=caller.account, region=caller.region, caller_arn=caller.arn
+        )
         entry = await self.entry(reference.account, reference.region, reference.name)
         if entry is None:
             raise ResourceNotFound(f"Function not found: {_arn(reference, reference.qualifier or LATEST)}")
@@ -142,7 +134,7 @@ class Catalog:
         number = alias.choose(self._roll())
         if number == alias.function_version:
             return target.pool
-        return self._version_pool(target.entry, target.entry.loaded.versions[number])
+        return self._version_pool(target.entry, target.entry.loaded.versions[number].serving)
 
     async def _load(self, key: tuple[str, str, str]) -> Entry | None:
         task = asyncio.current_task()
@@ -161,8 +153,8 @@ class Catalog:
         if current:
             entry.slots.set_reserved(loaded.function.reserved_concurrency)
             self._pool.retire(*key, keep=frozenset(loaded.versions))
-            for version in loaded.versions.values():
-                self._pool.renew(version)
+            for stored in loaded.versions.values():
+                self._pool.renew(stored.serving)
             self._entries[key] = entry
         else:
             entry.valid = False  # good for the call that waits for it, not for the next one
@@ -173,9 +165,10 @@ class Catalog:
         loaded = entry.loaded
         alias = loaded.aliases.get(qualifier) if qualifier else None
         number = alias.function_version if alias else qualifier or LATEST
-        version = loaded.versions.get(number)
-        if version is None:
+        stored = loaded.versions.get(number)
+        if stored is None:
             raise ResourceNotFound(f"Function not found: {_arn(reference, qualifier or LATEST)}")
+        version = stored.serving
         arn = _arn(reference, qualifier) if qualifier else version.unqualified_arn
         target = Target(entry, version, self._version_pool(entry, version), alias, arn)
         target.qualifier = qualifier or ""

@@ -169,17 +169,13 @@ class FunctionTables:
         )
         return None if row is None else (documents.decode_version(row[0]), row[1] or "")
 
-    def runtime_update(self, key: VersionKey) -> RuntimeUpdate:
-        row = self._tx.one(
-            f"SELECT runtime_update FROM function_version WHERE {_KEY} AND number = :number", key.arguments
-        )
-        return RuntimeUpdate() if row is None or row[0] is None else RuntimeUpdate(**json.loads(row[0]))
-
-    def put_runtime_update(self, key: VersionKey, update: RuntimeUpdate) -> None:
-        self._tx.run(
+    def put_runtime_update(self, key: VersionKey, update: RuntimeUpdate) -> bool:
+        """False if there is no such version."""
+        changed = self._tx.run(
             f"UPDATE function_version SET runtime_update = :update WHERE {_KEY} AND number = :number",
             {**key.arguments, "update": json.dumps(asdict(update))},
         )
+        return changed > 0
 
     # --- aliases ---
 
@@ -252,6 +248,27 @@ class FunctionRepository:
         rows = await self._engine.read(f"SELECT {_FUNCTION_COLUMNS} FROM function WHERE {_KEY}", key.arguments)
         return _function(rows[0]) if rows else None
 
+    async def version(self, key: VersionKey) -> tuple[Function, StoredVersion] | None:
+        """A version and the function that it belongs to."""
+        rows = await self._engine.read(
+            f"SELECT {_FUNCTION_COLUMNS}, document, previous FROM function JOIN function_version"
+            f" USING (account, region, name) WHERE {_KEY} AND number = :number",
+            key.arguments,
+        )
+        return (_function(rows[0][:6]), _stored(rows[0][6:])) if rows else None
+
+    async def alias(self, key: FunctionKey, name: str) -> Alias | None:
+        rows = await self._engine.read(
+            f"SELECT document FROM alias WHERE {_ALIAS_KEY} AND name = :alias", {**key.arguments, "alias": name}
+        )
+        return documents.decode_alias(rows[0][0]) if rows else None
+
+    async def runtime_update(self, key: VersionKey) -> RuntimeUpdate:
+        rows = await self._engine.read(
+            f"SELECT runtime_update FROM function_version WHERE {_KEY} AND number = :number", key.arguments
+        )
+        return RuntimeUpdate(**json.loads(rows[0][0])) if rows and rows[0][0] is not None else RuntimeUpdate()
+
     async def list_latest(self, account: str, region: str, *, after: str = "", limit: int) -> list[FunctionVersion]:
         """`$LATEST` of the account's functions by name, of the names behind `after`."""
         rows = await self._engine.read(
@@ -296,6 +313,13 @@ class FunctionRepository:
         )
         code_bytes, functions, reserved = rows[0]
         return AccountUsage(code_bytes=code_bytes, functions=functions, reserved_concurrency=reserved)
+
+    async def reservations(self) -> list[tuple[FunctionKey, int]]:
+        """Every function that reserves concurrency, and how much."""
+        rows = await self._engine.read(
+            "SELECT account, region, name, reserved_concurrency FROM function WHERE reserved_concurrency IS NOT NULL"
+        )
+        return [(FunctionKey(*row[:3]), row[3]) for row in rows]
 
     async def unsettled(self) -> list[VersionKey]:
         """Versions whose preparation was not finished."""
