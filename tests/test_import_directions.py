@@ -31,8 +31,8 @@ TOP = {"app", "cli", "testing", "__main__", "__init__"}
 LIBRARIES: dict[str, set[str]] = {
     "http": {"httptools"},
     "wire": {"botocore"},
-    "cli": {"click", "rich", "botocore", "boto3"},
-    "app": {"uvloop", "botocore"},
+    "cli": {"click", "botocore", "boto3", "uvloop"},
+    "app": {"botocore"},
     "testing": {"boto3", "botocore", "pytest"},
 }
 """For each part, the libraries it may import beside the standard library; the others none."""

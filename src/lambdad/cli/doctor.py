@@ -1,0 +1,220 @@
+"""`lambdad doctor`: what this machine offers, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import click
+
+from lambdad import __version__, config
+from lambdad.cli.options import load_settings, settings_options
+from lambdad.config import Settings
+
+LOW_DISK_BYTES = 1 << 30
+COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
+MARKS = {"ok": "✓", "note": "!", "missing": "✗"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    topic: str
+    name: str
+    status: str
+    """`ok`; `note`: something works less well or not at all, but the server does; `missing`: the server needs it."""
+    detail: str
+    remedy: str = ""
+    """What to do about it; empty when there is nothing to do."""
+
+
+def _run(as_json: bool, **given: str | tuple[str, ...] | None) -> None:
+    settings = load_settings(given)
+    findings = [finding for examine in EXAMINATIONS for finding in examine(settings)]
+    complete = all(finding.status != "missing" for finding in findings)
+    if as_json:
+        click.echo(json.dumps({"complete": complete, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        _print(findings)
+    sys.exit(0 if complete else 1)
+
+
+def _print(findings: list[Finding]) -> None:
+    topic = ""
+    for finding in findings:
+        if finding.topic != topic:
+            topic = finding.topic
+            click.secho(f"\n{topic}" if finding is not findings[0] else topic, bold=True)
+        click.secho(f"  {MARKS[finding.status]} ", fg=COLOURS[finding.status], nl=False)
+        click.echo(f"{finding.name:<13} {finding.detail}")
+        if finding.remedy:
+            click.echo(f"{'':<18}→ {finding.remedy}")
+    missing = [finding.name for finding in findings if finding.status == "missing"]
+    click.echo()
+    if missing:
+        click.secho(f"Needed and missing: {', '.join(missing)}.", fg="red")
+    else:
+        click.secho("Everything that lambdad needs is there.", fg="green")
+
+
+# --- the examinations ---
+
+
+def _program(_: Settings) -> Iterator[Finding]:
+    topic = "lambdad"
+    python = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
+    yield Finding(topic=topic, name="version", status="ok", detail=f"{__version__}, {python}")
+    for name, why in (
+        ("httptools", "the HTTP server"),
+        ("botocore", "the service models"),
+        ("boto3", "what Python functions import"),
+    ):
+        version = _version_of(name)
+        yield Finding(
+            topic=topic,
+            name=name,
+            status="ok" if version else "missing",
+            detail=version or f"not installed: {why}",
+            remedy="" if version else f"pip install {name}",
+        )
+    version = _version_of("uvloop")
+    yield Finding(
+        topic=topic,
+        name="uvloop",
+        status="ok" if version else "note",
+        detail=version or "not installed: the server works without it, at some cost in speed",
+        remedy="" if version else "pip install 'lambdad[fast]'",
+    )
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    topic = "Server"
+    yield _port(settings, topic)
+    yield from _data_folder(settings, topic)
+    access = {
+        "dev": "dev: signed calls, unknown keys count as their account's root",
+        "strict": "strict: only keys made with `lambdad keys create`",
+    }[settings.auth]
+    yield Finding(topic=topic, name="access", status="ok", detail=access)
+    for name in config.unknown_variables():
+        yield Finding(
+            topic=topic,
+            name="variable",
+            status="note",
+            detail=f"{name} is set, but there is no such setting",
+            remedy="unset it; `lambdad up --help` lists every variable",
+        )
+
+
+def _tools(_: Settings) -> Iterator[Finding]:
+    path = shutil.which("aws")
+    version = _output([path, "--version"]).partition(" ")[0] if path else ""
+    yield Finding(
+        topic="Tools",
+        name="aws CLI",
+        status="ok" if version else "note",
+        detail=f"{version}, {path}" if version else "not found on PATH: the demo uses boto3 instead",
+        remedy=""
+        if version
+        else "your package manager's awscli, or `pip install awscli` into an environment of its own",
+    )
+
+
+def _port(settings: Settings, topic: str) -> Finding:
+    where = f"{settings.host} port {settings.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if _is_lambdad(settings):
+            return Finding(topic=topic, name="port", status="ok", detail=f"{where}: a lambdad server answers there")
+        return Finding(
+            topic=topic,
+            name="port",
+            status="missing",
+            detail=f"{where} cannot be used: {error.strerror or error}",
+            remedy="stop what listens there, or choose another with --port (LAMBDAD_PORT)",
+        )
+    return Finding(topic=topic, name="port", status="ok", detail=f"{where} is free")
+
+
+def _is_lambdad(settings: Settings) -> bool:
+    connection = http.client.HTTPConnection(settings.host, settings.port, timeout=2)
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        connection.request("GET", "/_lambdad/health")
+        answer = connection.getresponse()
+        return answer.status == 200 and isinstance(json.loads(answer.read()), dict)
+    return False
+
+
+def _data_folder(settings: Settings, topic: str) -> Iterator[Finding]:
+    existing = settings.data
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        yield Finding(
+            topic=topic,
+            name="data folder",
+            status="missing",
+            detail=f"{settings.data} cannot be written to",
+            remedy="give one that you may write to with --data (LAMBDAD_DATA)",
+        )
+        return
+    state = "exists" if existing == settings.data else "will be made"
+    free = shutil.disk_usage(existing).free
+    yield Finding(topic=topic, name="data folder", status="ok", detail=f"{settings.data} ({state})")
+    yield Finding(
+        topic=topic,
+        name="disk space",
+        status="ok" if free >= LOW_DISK_BYTES else "note",
+        detail=f"{free / (1 << 30):.1f} GiB free",
+        remedy="" if free >= LOW_DISK_BYTES else "free some, or put the data folder elsewhere with --data",
+    )
+
+
+def _version_of(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _output(arguments: list[str]) -> str:
+    """What a program prints on either stream; empty when it fails or hangs."""
+    try:
+        done = subprocess.run(  # noqa: S603 - programs found on this machine, asked for their version
+            arguments, capture_output=True, text=True, timeout=10, check=False, env=config.child_environment()
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (done.stdout or done.stderr).strip() if done.returncode == 0 else ""
+
+
+EXAMINATIONS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_program, _server, _tools)
+
+command = click.Command(
+    "doctor",
+    params=[
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the findings as JSON."),
+        *settings_options(),
+    ],
+    callback=_run,
+    help="Show what this machine can do for lambdad, what is missing and how to get it.\n\n"
+    "Takes the options of `lambdad up` and looks at what that would use. Exits with 1 when something needed is "
+    "missing.",
+)
