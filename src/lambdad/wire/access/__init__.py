@@ -1,1 +1,1 @@
-"""Who calls: signatures, keys, host names."""
+"""Who may call, and by which names: signatures, hosts, signed links."""

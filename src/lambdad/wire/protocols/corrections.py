@@ -1,0 +1,115 @@
+"""Where the services print or check other constraints than botocore's model says, or than older ones of it said.
+
+Each entry was recorded from AWS (November 2025 to January 2026) or keeps what a service check answers out of the
+generic layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ARN_START = (
+    r"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?"
+)
+_LAYER_ARN = (
+    r"arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+"
+)
+
+_SUPPORTED_RUNTIMES = (
+    "nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x", "java25",
+    "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8", "python3.9", "java17",
+    "nodejs16.x", "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2", "ruby4.0",
+)  # fmt: skip
+
+_LAMBDA: dict[str, dict[str, Any]] = {
+    # The three kinds of function names and the qualifier, as the service prints them.
+    "NamespacedFunctionName": {
+        "type": "string",
+        "min": 1,
+        "max": 256,
+        "pattern": _ARN_START + r"([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
+    },
+    "FunctionName": {
+        "type": "string",
+        "min": 1,
+        "max": 140,
+        "pattern": _ARN_START + r"([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?",
+    },
+    "UnqualifiedFunctionName": {
+        "type": "string",
+        "min": 1,
+        "max": 140,
+        "pattern": _ARN_START + r"([a-zA-Z0-9-_]+)",
+    },
+    "NumericLatestPublishedOrAliasQualifier": {
+        "type": "string",
+        "min": 1,
+        "max": 128,
+        "pattern": r"\$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+",
+    },
+    "LayerVersionArn": {"pattern": f"({_LAYER_ARN}:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)"},
+    "TaggableResource": {
+        "pattern": r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:"
+        r"(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)"
+        r"|code-signing-config:csc-[a-z0-9]{17}"
+        r"|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+        r"|capacity-provider:[a-zA-Z0-9-_]+)"
+    },
+    # A runtime is checked by the service itself: InvalidParameterValueException with another text.
+    "FunctionRuntime": {"type": "string"},
+    "LayerRuntime": {"type": "string", "enum": _SUPPORTED_RUNTIMES},
+    "CompatibleRuntimes": {"member": {"shape": "LayerRuntime"}, "elements_may_be_null": True},
+    "SubnetIds": {"elements_may_be_null": True},
+    "SecurityGroupIds": {"elements_may_be_null": True},
+    "EnvironmentVariables": {"elements_may_be_null": True},
+}
+
+_SHAPES: dict[str, dict[str, dict[str, Any]]] = {"lambda": _LAMBDA}
+
+_NAMESPACED = (
+    "Invoke", "InvokeAsync", "InvokeWithResponseStream", "GetFunction", "GetFunctionConfiguration", "DeleteFunction",
+    "AddPermission", "RemovePermission", "GetPolicy", "ListVersionsByFunction", "GetFunctionEventInvokeConfig",
+    "PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig", "DeleteFunctionEventInvokeConfig",
+    "ListFunctionEventInvokeConfigs", "CreateEventSourceMapping", "UpdateEventSourceMapping", "ListEventSourceMappings",
+    "GetRuntimeManagementConfig", "PutRuntimeManagementConfig",
+)  # fmt: skip
+_QUALIFIED = (
+    "Invoke", "InvokeWithResponseStream", "GetFunction", "GetFunctionConfiguration", "DeleteFunction", "AddPermission",
+    "RemovePermission", "GetPolicy", "GetFunctionEventInvokeConfig", "PutFunctionEventInvokeConfig",
+    "UpdateFunctionEventInvokeConfig", "DeleteFunctionEventInvokeConfig", "GetRuntimeManagementConfig",
+    "PutRuntimeManagementConfig",
+)  # fmt: skip
+
+
+def _lambda_members() -> dict[str, dict[str, str]]:
+    members: dict[str, dict[str, str]] = {name: {"FunctionName": "NamespacedFunctionName"} for name in _NAMESPACED}
+    for name in _QUALIFIED:
+        members[name]["Qualifier"] = "NumericLatestPublishedOrAliasQualifier"
+    for name in ("CreateFunction", "UpdateFunctionConfiguration"):
+        members[name] = {"FunctionName": "FunctionName", "Runtime": "FunctionRuntime"}
+    return members
+
+
+_MEMBERS: dict[str, dict[str, dict[str, str]]] = {"lambda": _lambda_members()}
+
+_ORDERS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("lambda", "PublishLayerVersion"): ("LayerName", "Description", "Content", "CompatibleRuntimes", "LicenseInfo"),
+}
+
+VALIDATION_CODES: dict[str, str] = {"logs": "InvalidParameterException"}
+"""JSON services that give broken constraints another code than ValidationException (AWS: recorded)."""
+
+
+def shapes(service: str) -> dict[str, dict[str, Any]]:
+    """Attributes to put over those of the model's shapes, by shape; may add shapes."""
+    return _SHAPES.get(service, {})
+
+
+def members(service: str, operation: str) -> dict[str, str]:
+    """Members of an operation's input that have another shape than the model says."""
+    return _MEMBERS.get(service, {}).get(operation, {})
+
+
+def order(service: str, operation: str) -> tuple[str, ...]:
+    """Members of an operation's input that are checked first, in this order; the others follow as in the model."""
+    return _ORDERS.get((service, operation), ())
