@@ -8,6 +8,7 @@ RevisionId.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from lambdad.domain.errors import ResourceConflict
 from lambdad.domain.functions import FunctionVersion, State, UpdateStatus
@@ -98,3 +99,8 @@ def check_changeable(version: FunctionVersion) -> None:
             "The operation cannot be performed at this time. "
             f"An update is in progress for resource: {version.unqualified_arn}"
         )
+
+
+def last_modified(moment: datetime) -> str:
+    """As functions show it: `2026-09-13T15:32:02.357+0000`. `moment` is in UTC."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}+0000"

@@ -157,6 +157,13 @@ class FunctionTables:
             },
         )
 
+    def show(self, version: FunctionVersion) -> None:
+        """Replaces what an existing version shows; what it serves and whether it is settled stay."""
+        self._tx.run(
+            f"UPDATE function_version SET document = :document WHERE {_KEY} AND number = :number",
+            {**version_key(version).arguments, "document": documents.encode(version)},
+        )
+
     def delete_version(self, key: VersionKey) -> bool:
         return self._tx.run(f"DELETE FROM function_version WHERE {_KEY} AND number = :number", key.arguments) > 0
 

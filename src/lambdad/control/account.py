@@ -1,0 +1,39 @@
+"""Limits and use of an account in a region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lambdad.control.functions import CODE_STORAGE_BYTES
+from lambdad.domain.concurrency import ACCOUNT_LIMIT, unreserved
+from lambdad.storage.functions import FunctionRepository
+from lambdad.storage.packages import MAX_ZIPPED_BYTES
+from lambdad.storage.unpacking import MAX_UNZIPPED_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings:
+    """Sizes in bytes."""
+
+    code_bytes_limit: int = CODE_STORAGE_BYTES
+    unzipped_bytes_limit: int = MAX_UNZIPPED_BYTES
+    zipped_bytes_limit: int = MAX_ZIPPED_BYTES
+    concurrency_limit: int = ACCOUNT_LIMIT
+    unreserved_concurrency: int
+    code_bytes: int
+    functions: int
+
+
+class Accounts:
+    """What GetAccountSettings tells."""
+
+    def __init__(self, repository: FunctionRepository) -> None:
+        self._repository = repository
+
+    async def settings(self, account: str, region: str) -> AccountSettings:
+        usage = await self._repository.usage(account, region)
+        return AccountSettings(
+            unreserved_concurrency=unreserved([usage.reserved_concurrency]),
+            code_bytes=usage.code_bytes,
+            functions=usage.functions,
+        )

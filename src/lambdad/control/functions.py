@@ -1,0 +1,347 @@
+"""Functions: create, look up, update, delete, list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+
+from lambdad.control import paging
+from lambdad.control.activation import Activation
+from lambdad.control.changes import (
+    Changes,
+    check_revision,
+    function_not_found,
+    key_of,
+    latest_of,
+    new_revision_id,
+)
+from lambdad.control.versions import publish_in
+from lambdad.domain.arns import FunctionReference, is_alias_name, is_version_number
+from lambdad.domain.configuration import ConfigurationChange, changed, check_tags
+from lambdad.domain.errors import (
+    CodeSigningConfigNotFound,
+    CodeStorageExceeded,
+    InvalidParameterValue,
+    ResourceConflict,
+    ResourceNotFound,
+)
+from lambdad.domain.functions import LATEST, Alias, Function, FunctionVersion, LoggingConfig, State, StoredVersion
+from lambdad.domain.lifecycle import being_created, being_updated, check_changeable
+from lambdad.storage.functions import FunctionKey, FunctionRepository, FunctionTables, VersionKey, version_key
+from lambdad.storage.packages import Package, PackageStore
+
+CODE_STORAGE_BYTES = 80_530_636_800
+"""75 GB for an account and region (AWS Lambda quotas)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSource:
+    """Where the code of a function comes from."""
+
+    zip_file: bytes | None = None
+    s3_bucket: str | None = None
+    s3_key: str | None = None
+    image_uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateFunction:
+    reference: FunctionReference
+    configuration: ConfigurationChange
+    code: CodeSource
+    package_type: str = "Zip"
+    architectures: tuple[str, ...] = ("x86_64",)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    code_signing_config_arn: str | None = None
+    publish: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateFunctionCode:
+    reference: FunctionReference
+    code: CodeSource
+    architectures: tuple[str, ...] | None = None
+    revision_id: str | None = None
+    dry_run: bool = False
+    publish: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateFunctionConfiguration:
+    reference: FunctionReference
+    configuration: ConfigurationChange
+    revision_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionView:
+    """A version as it was addressed."""
+
+    version: FunctionVersion
+    arn: str
+    """With the qualifier that the caller gave."""
+    function: Function
+    alias: Alias | None = None
+
+
+class Functions:
+    """The resource `function`."""
+
+    def __init__(
+        self, repository: FunctionRepository, packages: PackageStore, changes: Changes, activation: Activation
+    ) -> None:
+        self._repository = repository
+        self._packages = packages
+        self._changes = changes
+        self._activation = activation
+
+    async def create(self, command: CreateFunction) -> FunctionVersion:
+        """Stores a new function, Pending; it is activated in the background.
+
+        Returns version 1 when it was to be published, else `$LATEST`.
+        """
+        reference = command.reference
+        key = key_of(reference)
+        draft = self._draft(command)
+        check_tags(command.tags)
+        if await self._repository.function(key) is not None:
+            raise _exists(key)
+        async with self._code(command.code) as package:
+
+            def job(tables: FunctionTables) -> list[FunctionVersion]:
+                if tables.function(key) is not None:
+                    raise _exists(key)
+                _check_code_storage(tables, key, package.size)
+                tables.put_function(
+                    Function(account=key.account, region=key.region, name=key.name, tags=dict(command.tags))
+                )
+                latest = being_created(
+                    replace(
+                        draft,
+                        generation=tables.next_generation(key),
+                        code_sha256=package.code_sha256,
+                        code_size=package.size,
+                    ),
+                    new_revision_id(),
+                )
+                tables.put_version(StoredVersion(current=latest), settled=False)
+                if not command.publish:
+                    return [latest]
+                published, _ = publish_in(tables, latest, self._changes.now(), description=None, pending=True)
+                return [published, latest]
+
+            made = await self._changes.make(key, job)
+        for version in made:
+            self._activation.begin(version_key(version))
+        return made[0]
+
+    async def find(self, reference: FunctionReference) -> FunctionView:
+        """The version that a qualifier stands for; `$LATEST` without one."""
+        key = key_of(reference)
+        qualifier = reference.qualifier or LATEST
+        alias: Alias | None = None
+        if is_alias_name(qualifier):
+            alias = await self._repository.alias(key, qualifier)
+            if alias is None and await self._repository.function(key) is not None:
+                raise ResourceNotFound(f"Cannot find alias arn: {reference.arn}")
+        elif qualifier != LATEST and not is_version_number(qualifier):
+            raise function_not_found(reference.arn)
+        number = qualifier if alias is None else alias.function_version
+        found = None if is_alias_name(number) else await self._repository.version(VersionKey(key, number))
+        if found is None:
+            raise function_not_found(reference.arn)
+        function, stored = found
+        return FunctionView(version=stored.current, arn=reference.arn, function=function, alias=alias)
+
+    async def update_code(self, command: UpdateFunctionCode) -> FunctionVersion:
+        """Gives `$LATEST` other code; the old code serves until the new one is prepared.
+
+        With `dry_run` nothing is changed and the answer shows what would be.
+        """
+        reference = command.reference
+        key = key_of(reference)
+        found = await self._repository.version(VersionKey(key, LATEST))
+        if found is None:
+            raise function_not_found(reference.arn)
+        if command.dry_run:
+            current = found[1].current
+            check_changeable(current)
+            check_revision(command.revision_id, current.revision_id)
+            return _with_code(current, await self._packages.check(_zip_of(command.code)), command)
+        async with self._code(command.code) as package:
+
+            def job(tables: FunctionTables) -> tuple[FunctionVersion, list[FunctionVersion]]:
+                stored = _changeable(tables, reference, command.revision_id)
+                _check_code_storage(tables, key, package.size - stored.current.code_size)
+                latest = self._put_update(tables, stored, _with_code(stored.current, package, command))
+                if not command.publish:
+                    return latest, [latest]
+                published, is_new = publish_in(tables, latest, self._changes.now(), description=None, pending=True)
+                return published, [published, latest] if is_new else [latest]
+
+            shown, unsettled = await self._changes.make(key, job)
+        for version in unsettled:
+            self._activation.begin(version_key(version))
+        return shown
+
+    async def update_configuration(self, command: UpdateFunctionConfiguration) -> FunctionVersion:
+        """Changes the configuration of `$LATEST`; the old one serves until the new one is prepared."""
+        reference = command.reference
+
+        def job(tables: FunctionTables) -> FunctionVersion:
+            stored = _changeable(tables, reference, command.revision_id)
+            return self._put_update(tables, stored, changed(stored.current, command.configuration))
+
+        _check_layers_exist(command.configuration)
+        version = await self._changes.make(key_of(reference), job)
+        self._activation.begin(version_key(version))
+        return version
+
+    async def delete(self, reference: FunctionReference) -> None:
+        """Deletes the whole function, or with a number that version."""
+        key = key_of(reference)
+        qualifier = reference.qualifier
+        if qualifier == LATEST:
+            raise InvalidParameterValue("$LATEST version cannot be deleted without deleting the function.")
+        if qualifier is not None and is_alias_name(qualifier):
+            raise InvalidParameterValue("Deletion of aliases is not currently supported.")
+
+        def job(tables: FunctionTables) -> None:
+            if tables.function(key) is None:
+                raise function_not_found(reference.unqualified_arn)
+            if qualifier is None:
+                tables.delete_function(key)
+                return
+            if not is_version_number(qualifier):
+                raise function_not_found(reference.unqualified_arn)
+            users = [
+                alias.name for alias in tables.aliases(key) if qualifier in (alias.function_version, *alias.routing)
+            ]
+            if users:
+                raise ResourceConflict(
+                    f"Version {qualifier} cannot be deleted while an alias points to it: {', '.join(users)}"
+                )
+            tables.delete_version(VersionKey(key, qualifier))
+
+        await self._changes.make(key, job)
+
+    async def list(
+        self,
+        account: str,
+        region: str,
+        *,
+        all_versions: bool = False,
+        marker: str | None = None,
+        max_items: int | None = None,
+    ) -> paging.Page[FunctionVersion]:
+        """`$LATEST` of every function, or all versions; by name, at most 50 at once."""
+        size = paging.page_size(max_items)
+        if all_versions:
+            position = paging.after(marker, (str, int)) or ("", 0)
+            every = await self._repository.list_all(
+                account, region, after=(str(position[0]), int(position[1])), limit=size + 1
+            )
+            return paging.page(every, size, lambda version: (version.name, _place(version)))
+        start = paging.after(marker, (str,)) or ("",)
+        found = await self._repository.list_latest(account, region, after=str(start[0]), limit=size + 1)
+        return paging.page(found, size, lambda version: (version.name,))
+
+    # --- parts ---
+
+    def _draft(self, command: CreateFunction) -> FunctionVersion:
+        reference, configuration = command.reference, command.configuration
+        if command.package_type == "Image" or command.code.image_uri is not None:
+            raise InvalidParameterValue(
+                "Functions from container images are not offered by this server, since they need a container runtime. "
+                "Package the function as a zip archive."
+            )
+        if configuration.runtime is None or not configuration.handler:
+            raise InvalidParameterValue(
+                "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+            )
+        if command.code_signing_config_arn is not None:
+            raise CodeSigningConfigNotFound(
+                "The code signing configuration cannot be found. Check that the provided configuration is not deleted: "
+                f"{command.code_signing_config_arn}."
+            )
+        blank = FunctionVersion(
+            account=reference.account,
+            region=reference.region,
+            name=reference.name,
+            generation=0,
+            role="",
+            architectures=command.architectures,
+            code_sha256="",
+            code_size=0,
+            logging=LoggingConfig(log_format="Text", log_group=f"/aws/lambda/{reference.name}"),
+            revision_id="",
+            last_modified=self._changes.now(),
+        )
+        draft = changed(blank, configuration)
+        _check_layers_exist(configuration)
+        return draft
+
+    def _code(self, source: CodeSource) -> AbstractAsyncContextManager[Package]:
+        return self._packages.added(_zip_of(source))
+
+    def _put_update(self, tables: FunctionTables, stored: StoredVersion, version: FunctionVersion) -> FunctionVersion:
+        version = being_updated(
+            replace(
+                version,
+                generation=tables.next_generation(FunctionKey(version.account, version.region, version.name)),
+                last_modified=self._changes.now(),
+            ),
+            new_revision_id(),
+        )
+        previous = stored.serving if version.state is State.ACTIVE else None
+        tables.put_version(StoredVersion(current=version, previous=previous), settled=False)
+        return version
+
+
+def _zip_of(source: CodeSource) -> bytes:
+    if source.image_uri is not None:
+        raise InvalidParameterValue("Please don't provide ImageUri when updating a function with packageType Zip.")
+    if source.s3_bucket is not None or source.s3_key is not None:
+        raise InvalidParameterValue(
+            "Code from S3 needs the extra lambdad[aws], which this version does not have yet. "
+            "Give the archive itself as ZipFile."
+        )
+    if source.zip_file is None:
+        raise InvalidParameterValue("Please provide a source for function code.")
+    return source.zip_file
+
+
+def _with_code(version: FunctionVersion, package: Package, command: UpdateFunctionCode) -> FunctionVersion:
+    return replace(
+        version,
+        code_sha256=package.code_sha256,
+        code_size=package.size,
+        architectures=command.architectures or version.architectures,
+    )
+
+
+def _changeable(tables: FunctionTables, reference: FunctionReference, revision_id: str | None) -> StoredVersion:
+    stored = latest_of(tables, reference)
+    check_changeable(stored.current)
+    check_revision(revision_id, stored.current.revision_id)
+    return stored
+
+
+def _check_code_storage(tables: FunctionTables, key: FunctionKey, more: int) -> None:
+    if tables.code_bytes(key.account, key.region) + more > CODE_STORAGE_BYTES:
+        raise CodeStorageExceeded("Code storage limit exceeded.")
+
+
+def _check_layers_exist(configuration: ConfigurationChange) -> None:
+    # No layer can have been published: PublishLayerVersion is not offered.
+    for arn in configuration.layers or ():
+        raise InvalidParameterValue(f"Layer version {arn} does not exist.")
+
+
+def _exists(key: FunctionKey) -> ResourceConflict:
+    return ResourceConflict(f"Function already exist: {key.name}")
+
+
+def _place(version: FunctionVersion) -> int:
+    return 0 if version.version == LATEST else int(version.version)
