@@ -113,10 +113,12 @@ class RecordedLogs:
 
     @property
     def text(self) -> str:
-        return "".join(text.decode() for text in self.streams.values())
+        return "".join(text.replace(b"\xff", b"|").decode() for text in self.streams.values())
 
 
 class RecordedStream:
+    record_newline = b"\xff"
+
     def __init__(self, text: bytearray) -> None:
         self.text = text
 

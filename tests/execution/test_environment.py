@@ -172,7 +172,7 @@ async def test_an_exit_answers_with_its_reason(world: World, end: dict[str, int]
         "errorMessage": f"RequestId: {REQUEST_ID} Error: {message}",
     }
     assert f"\tStatus: error\tError Type: {reported}\n" in world.logs.text
-    assert f"RequestId: {REQUEST_ID} Error: {message}\rRuntime.ExitError\n" in world.logs.text
+    assert f"RequestId: {REQUEST_ID} Error: {message}|Runtime.ExitError\n" in world.logs.text
 
 
 async def test_failing_init_is_run_twice_and_then_told(world: World) -> None:

@@ -438,9 +438,7 @@ class Environment:
             self._break()
             self._call = None
             reason = failures.exit_reason(end.status, signal)
-            # One event of two lines: inside a line the log store reads "\r" as the end of one.
-            text = runtime_exit(call.invocation.request_id, reason).rstrip(b"\n").replace(b"\n", b"\r") + b"\n"
-            self._capture.write(text)
+            self._capture.write_record(runtime_exit(call.invocation.request_id, reason))
             payload = failures.exited(call.invocation.request_id, end.status, signal)
             self._finish_broken(call, payload, error_type)
             self._owner.environment_free(self)

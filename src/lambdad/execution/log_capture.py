@@ -63,10 +63,14 @@ class LogCapture:
                 self._tail.add(lines)
             self._stream.append(time_ms or self._clock.time_ms(), lines)
 
+    def write_record(self, text: bytes) -> None:
+        """Adds one record of ours that has several lines; it stays one log event."""
+        self.write(text.rstrip(b"\n").replace(b"\n", self._stream.record_newline) + b"\n")
+
     def tail(self) -> bytes:
         """The last 4,096 bytes of the invocation that has just ended."""
         tail, self._tail = self._tail, None
-        return tail.result(record_newline=b"\r") if tail is not None else b""
+        return tail.result(record_newline=self._stream.record_newline) if tail is not None else b""
 
     def drain(self) -> None:
         """Reads what is in the pipe now, up to its capacity: a thread that prints on does not hold up the answer."""

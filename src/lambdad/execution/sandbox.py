@@ -62,6 +62,9 @@ class Sandbox(Protocol):
 class LogStream(Protocol):
     """One environment's log stream."""
 
+    record_newline: bytes
+    """What stands for a newline inside one record, as the environment's runtime client writes it."""
+
     def append(self, timestamp_ms: int, lines: bytes) -> None:
         """Complete lines, each ended by a newline."""
 
