@@ -57,6 +57,17 @@ class LogStorage:
 
         return await self._engine.write(job)
 
+    async def add(self, ids: StreamIds, segments: Sequence[Segment], now_ms: int) -> bool:
+        """Stores segments of a stream that must exist; False if it has been deleted."""
+
+        def job(tx: Transaction) -> bool:
+            if not _touch(tx, ids, _times_of(segments, now_ms)):
+                return False
+            insert_segments(tx, ids, segments, now_ms)
+            return True
+
+        return await self._engine.write(job)
+
     async def remove_expired(self, now_ms: int) -> int:
         """Deletes segments that are older than their group's retention; the number of segments."""
         removed = 0
@@ -80,7 +91,7 @@ class LogStorage:
     async def _remove(self, condition: str, args: Mapping[str, int]) -> int:
         # The condition is one of the constants above.
         statement = (
-            f"DELETE FROM log_segment WHERE id IN (SELECT id FROM log_segment WHERE {condition} LIMIT {_DELETE_STEP})"  # noqa: S608
+            f"DELETE FROM log_segment WHERE id IN (SELECT id FROM log_segment WHERE {condition} LIMIT {_DELETE_STEP})"
         )
         removed = 0
         while True:
@@ -91,11 +102,7 @@ class LogStorage:
 
 
 def _append(tx: Transaction, batch: StreamBatch, now_ms: int) -> StreamIds:
-    times = {
-        "first": min(segment.first_ms for segment in batch.segments),
-        "last": max(segment.last_ms for segment in batch.segments),
-        "now": now_ms,
-    }
+    times = _times_of(batch.segments, now_ms)
     ids = batch.ids
     if ids is None or not _touch(tx, ids, times):  # deleted while in use: it is created again, as AWS does
         ids = ensure_stream(tx, batch.name, now_ms)
@@ -126,6 +133,14 @@ def insert_segments(tx: Transaction, ids: StreamIds, segments: Sequence[Segment]
             for segment in segments
         ],
     )
+
+
+def _times_of(segments: Sequence[Segment], now_ms: int) -> dict[str, int]:
+    return {
+        "first": min(segment.first_ms for segment in segments),
+        "last": max(segment.last_ms for segment in segments),
+        "now": now_ms,
+    }
 
 
 def _touch(tx: Transaction, ids: StreamIds, times: Mapping[str, int]) -> bool:

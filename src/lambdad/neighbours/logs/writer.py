@@ -168,6 +168,13 @@ class LogWriter(Loop):
                 continue
             self._flushing = asyncio.get_running_loop().create_task(self._store(), name="log flush")
 
+    async def settle(self) -> None:
+        """`flush` for readers: when the storage refuses writes, what it has can still be read."""
+        try:
+            await self.flush()
+        except StorageError as error:
+            logger.warning("%d bytes of function logs wait in memory: %s", self._unflushed, error)
+
     async def run_once(self) -> float | None:
         """Stores what is there. Raises StorageError, after which the loop tries again."""
         self._is_due = False
