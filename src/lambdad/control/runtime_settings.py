@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lambdad.control.changes import Changes, function_not_found, key_of
-from lambdad.domain.arns import FunctionReference
+from lambdad.domain.arns import FunctionReference, is_version_number
 from lambdad.domain.errors import InvalidParameterValue
-from lambdad.domain.functions import LATEST
-from lambdad.storage.functions import FunctionRepository, FunctionTables, RuntimeUpdate, VersionKey
+from lambdad.domain.functions import LATEST, RuntimeUpdate
+from lambdad.storage.functions import FunctionRepository, FunctionTables, VersionKey
 
 
 class RecursionSettings:
@@ -44,7 +44,7 @@ class RuntimeManagement:
         self._changes = changes
 
     async def get(self, reference: FunctionReference) -> RuntimeUpdate:
-        key = VersionKey(key_of(reference), reference.qualifier or LATEST)
+        key = _version_key(reference)
         if await self._repository.version(key) is None:
             raise function_not_found(reference.arn)
         return await self._repository.runtime_update(key)
@@ -55,10 +55,17 @@ class RuntimeManagement:
             raise InvalidParameterValue(
                 "RuntimeVersionArn is needed when UpdateRuntimeOn is Manual, and cannot be set otherwise."
             )
-        key = VersionKey(key_of(reference), reference.qualifier or LATEST)
+        key = _version_key(reference)
 
         def job(tables: FunctionTables) -> None:
             if not tables.put_runtime_update(key, update):
                 raise function_not_found(reference.arn)
 
         await self._changes.make(key.function, job)
+
+
+def _version_key(reference: FunctionReference) -> VersionKey:
+    qualifier = reference.qualifier or LATEST
+    if qualifier != LATEST and not is_version_number(qualifier):
+        raise function_not_found(reference.arn)
+    return VersionKey(key_of(reference), qualifier)

@@ -133,6 +133,15 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeUpdate:
+    """The runtime management configuration of a version."""
+
+    update_on: str = "Auto"
+    """`Auto`, `FunctionUpdate` or `Manual`."""
+    runtime_version_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVersion:
     """A version as it is kept."""
 

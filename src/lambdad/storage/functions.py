@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from lambdad.domain.functions import LATEST, Alias, Function, FunctionSnapshot, FunctionVersion, StoredVersion
+from lambdad.domain.functions import (
+    LATEST,
+    Alias,
+    Function,
+    FunctionSnapshot,
+    FunctionVersion,
+    RuntimeUpdate,
+    StoredVersion,
+)
 from lambdad.storage import documents
 from lambdad.storage.engine import Engine, Row, Transaction
 
@@ -46,14 +54,6 @@ class VersionKey:
     @property
     def arguments(self) -> dict[str, object]:
         return {**self.function.arguments, "number": _number(self.version)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeUpdate:
-    """The runtime management configuration of a version."""
-
-    update_on: str = "Auto"
-    runtime_version_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

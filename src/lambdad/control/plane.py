@@ -1,0 +1,55 @@
+"""The control plane as a whole, for whoever builds a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lambdad.clock import Clock
+from lambdad.control.account import Accounts
+from lambdad.control.activation import SETTLE_S, Activation, Prepare
+from lambdad.control.aliases import Aliases
+from lambdad.control.changes import Changed, Changes
+from lambdad.control.concurrency import Concurrency
+from lambdad.control.functions import Functions
+from lambdad.control.garbage import CodeGarbage
+from lambdad.control.runtime_settings import RecursionSettings, RuntimeManagement
+from lambdad.control.tags import Tags
+from lambdad.control.versions import Versions
+from lambdad.storage.functions import FunctionRepository
+from lambdad.storage.packages import PackageStore
+
+
+class ControlPlane:
+    """Builds each service once. `start` takes up what an earlier server left unfinished."""
+
+    def __init__(
+        self,
+        repository: FunctionRepository,
+        packages: PackageStore,
+        clock: Clock,
+        *,
+        prepare: Prepare,
+        changed: Changed,
+        busy: Callable[[str], bool] = lambda _: False,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        """`busy` tells of a code_sha256 whether an environment still runs it; such code is not removed."""
+        changes = Changes(repository, clock, changed)
+        self.activation = Activation(repository, packages, changes, prepare, settle_s=settle_s)
+        self.garbage = CodeGarbage(repository, packages, busy=busy)
+        self.functions = Functions(repository, packages, changes, self.activation)
+        self.versions = Versions(repository, changes, self.activation)
+        self.aliases = Aliases(repository, changes)
+        self.concurrency = Concurrency(repository, changes)
+        self.tags = Tags(repository, changes)
+        self.accounts = Accounts(repository)
+        self.recursion = RecursionSettings(repository, changes)
+        self.runtime_management = RuntimeManagement(repository, changes)
+
+    async def start(self) -> None:
+        await self.activation.start()
+        self.garbage.start()
+
+    async def stop(self) -> None:
+        await self.garbage.stop()
+        await self.activation.stop()

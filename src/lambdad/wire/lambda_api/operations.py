@@ -1,0 +1,29 @@
+"""All operations of the Lambda API that go through the generic front door."""
+
+from __future__ import annotations
+
+from lambdad.control.plane import ControlPlane
+from lambdad.wire.lambda_api.absent_resources import AbsentResourcesApi
+from lambdad.wire.lambda_api.account_settings import AccountSettingsApi
+from lambdad.wire.lambda_api.aliases import AliasesApi
+from lambdad.wire.lambda_api.concurrency import ConcurrencyApi
+from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
+from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
+from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
+from lambdad.wire.lambda_api.tags import TagsApi
+from lambdad.wire.lambda_api.versions import VersionsApi
+from lambdad.wire.service import Handler
+
+
+def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, code_url: CodeUrl) -> dict[str, Handler]:
+    """Handlers by operation."""
+    return {
+        **FunctionsApi(plane.functions, runtime_version_arn, code_url).handlers(),
+        **VersionsApi(plane.versions, runtime_version_arn).handlers(),
+        **AliasesApi(plane.aliases).handlers(),
+        **ConcurrencyApi(plane.concurrency).handlers(),
+        **TagsApi(plane.tags).handlers(),
+        **AccountSettingsApi(plane.accounts).handlers(),
+        **RuntimeSettingsApi(plane.recursion, plane.runtime_management).handlers(),
+        **AbsentResourcesApi(plane.functions).handlers(),
+    }
