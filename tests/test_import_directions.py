@@ -37,7 +37,7 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """For each part, the libraries it may import beside the standard library; the others none."""
 
-READS_THE_ENVIRONMENT = ("config.py", "execution/runtimes/bootstraps/", "execution/spawner/")
+READS_THE_ENVIRONMENT = ("config.py", "execution/runtimes/python/", "execution/spawner/")
 """Settings come from config.py. Bootstraps run inside functions; the spawner is a process of its own."""
 
 
@@ -102,7 +102,7 @@ def test_the_application_knows_neither_the_command_nor_the_test_tools():
 @pytest.mark.parametrize("part", parts())
 def test_a_part_uses_only_its_libraries(part: str):
     # What runs inside functions may use what functions have, and is checked by its own tests.
-    files = [path for path in files_of(part) if "bootstraps" not in path.parts]
+    files = [path for path in files_of(part) if "runtimes/python" not in path.as_posix()]
     wrong = {str(path.relative_to(SOURCE)): libraries(path) - LIBRARIES.get(part, set()) for path in files}
     assert {path: names for path, names in wrong.items() if names} == {}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import botocore.session
 import click
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.exceptions import (
@@ -16,6 +19,7 @@ from botocore.exceptions import (
     ConnectionClosedError,
     EndpointConnectionError,
 )
+from botocore.httpsession import URLLib3Session
 
 from lambdad.config import DEFAULT_ENDPOINT, DEFAULT_REGION
 
@@ -90,3 +94,22 @@ def speaks_to_server(command: F) -> F:
             raise click.ClickException(str(error)) from None
 
     return run  # type: ignore[return-value]
+
+
+def call_own(method: str, path: str, endpoint_url: str | None, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A signed call of one of the server's own endpoints under `/_lambdad/`; an empty answer is an empty dict."""
+    session = make_session()
+    url = resolve_endpoint(session, "lambda", endpoint_url).rstrip("/") + path
+    content = b"" if body is None else json.dumps(body).encode()
+    request = AWSRequest(method=method, url=url, data=content)
+    credentials = session.get_credentials()
+    assert credentials is not None  # make_session has set some
+    SigV4Auth(credentials, "lambda", session.get_config_variable("region")).add_auth(request)
+    answer = URLLib3Session(timeout=30).send(request.prepare())
+    if answer.status_code >= 300:
+        try:
+            message = json.loads(answer.content)["message"]
+        except (ValueError, KeyError, TypeError):
+            message = f"{method} {url} was answered with status {answer.status_code}; is this a lambdad server?"
+        raise click.ClickException(message)
+    return json.loads(answer.content) if answer.content else {}
