@@ -1,0 +1,83 @@
+"""Errors that the runtime itself puts into words, and the form of every error payload (awslambdaric)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import Any, Dict, List, Optional, Tuple
+
+IMPORT_MODULE_ERROR = "Runtime.ImportModuleError"
+USER_CODE_SYNTAX_ERROR = "Runtime.UserCodeSyntaxError"
+HANDLER_NOT_FOUND = "Runtime.HandlerNotFound"
+MALFORMED_HANDLER_NAME = "Runtime.MalformedHandlerName"
+BUILT_IN_MODULE_CONFLICT = "Runtime.BuiltInModuleConflict"
+MARSHAL_ERROR = "Runtime.MarshalError"
+UNMARSHAL_ERROR = "Runtime.UnmarshalError"
+CONTEXT_UNMARSHAL_ERROR = "Runtime.LambdaContextUnmarshalError"
+
+_OWN_PLACE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Fault(Exception):
+    """An error of the runtime's making, with its type and the stack trace to show."""
+
+    def __init__(self, kind: str, message: str, trace: Optional[List[str]] = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.trace = trace
+
+
+class Places:
+    """Where the environment's files lie, if they do not lie where functions expect them.
+
+    Without mount namespaces the code is not under /var/task and Python not under /var/lang; what callers and logs
+    are shown says so nevertheless.
+    """
+
+    def __init__(self) -> None:
+        self.moved: List[Tuple[str, str]] = []
+
+    def add(self, real: str, shown: str) -> None:
+        real = real.rstrip("/")
+        if real and real != shown:
+            self.moved.append((real + "/", shown + "/"))
+
+    def shown(self, path: str) -> str:
+        for real, shown in self.moved:
+            if path.startswith(real):
+                return shown + path[len(real) :]
+        return path
+
+
+places = Places()
+
+
+def payload(message: str, kind: str, trace: Optional[List[str]], request_id: str = "") -> Dict[str, Any]:
+    """The error as its payload is written: the keys in AWS's order.
+
+    The runtime of Python 3.8 is older than the key requestId (AWS: recorded 2026-01).
+    """
+    error: Dict[str, Any] = {"errorMessage": message or "", "errorType": kind or ""}
+    if sys.version_info >= (3, 9):
+        error["requestId"] = request_id
+    error["stackTrace"] = trace or []
+    return error
+
+
+def describe(value: BaseException, request_id: str = "") -> Dict[str, Any]:
+    """The payload of an exception that user code has raised; the runtime's own leading frames are left out."""
+    return payload(str(value), type(value).__name__, stack(value.__traceback__), request_id)
+
+
+def stack(trace: Optional[TracebackType]) -> List[str]:
+    """One text for each frame, as `traceback.format_list` has printed frames before Python 3.11 drew carets."""
+    frames = traceback.extract_tb(trace)
+    first = 0
+    while first < len(frames) and frames[first].filename.startswith(_OWN_PLACE):
+        first += 1
+    return traceback.format_list(
+        [(places.shown(frame.filename), frame.lineno or 0, frame.name, frame.line) for frame in frames[first:]]
+    )

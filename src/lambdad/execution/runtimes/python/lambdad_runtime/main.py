@@ -1,0 +1,194 @@
+"""Start of the runtime, and its loop."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import site
+import sys
+import threading
+import time
+from typing import Any, Dict, List, NoReturn
+
+from . import channel, context, faults, handlers, logs, marshalling
+
+_FRAMES_VARIABLE = "_LAMBDAD_FRAMES_FD"
+_PLACES_VARIABLE = "_LAMBDAD_PLACES"
+"""Set only without mount namespaces: `real=shown` pairs of directories, and layers as `/opt` entries, by newlines."""
+_TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
+
+
+def main() -> NoReturn:
+    """When Python was executed for this environment."""
+    _run_to_the_end()
+
+
+def main_after_fork(environ: Dict[str, str]) -> NoReturn:
+    """In the child of a zygote: puts on the environment's variables first."""
+    os.environ.clear()
+    os.environ.update(environ)
+    if "TZ" in environ:
+        time.tzset()
+    _run_to_the_end()
+
+
+def _run_to_the_end() -> NoReturn:
+    """Ends the process as the interpreter would: atexit functions, flushed streams, the right exit status."""
+    status = 1
+    try:
+        status = _run()
+    except channel.ServerGone:
+        os._exit(0)
+    except SystemExit as error:
+        status = _status_of(error)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    _flush()
+    os._exit(status & 0xFF)
+
+
+def _status_of(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # closed or replaced by the function; nothing can be told to anyone
+            pass
+
+
+def _run() -> int:
+    link = channel.Channel(int(os.environ.pop(_FRAMES_VARIABLE)))
+    layers = _read_places(os.environ.pop(_PLACES_VARIABLE, ""))
+    for stream in (sys.stdout, sys.stderr):
+        # Lines must be in the pipe even if the function is killed in the middle of a call.
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    _set_search_path(layers)
+    encoder = marshalling.Encoder(marshalling.writes_plain_text(os.environ.get("AWS_EXECUTION_ENV", "")))
+    logs.set_up()
+    try:
+        handler = handlers.load(os.environ["_HANDLER"])
+    except faults.Fault as fault:
+        return _init_failed(link, encoder, faults.payload(fault.message, fault.kind, fault.trace))
+    except Exception as error:
+        return _init_failed(link, encoder, faults.describe(error))
+    _flush()
+    link.ready()
+    _serve(link, handler, encoder)
+
+
+def _init_failed(link: channel.Channel, encoder: marshalling.Encoder, result: Dict[str, Any]) -> int:
+    import logging
+
+    logging.warning(logs.UNHANDLED_WARNING)
+    logs.error(result, encoder.encode)
+    _flush()
+    link.init_failed(result["errorType"], encoder.encode(result).encode())
+    return 1
+
+
+def _serve(link: channel.Channel, handler: handlers.Handler, encoder: marshalling.Encoder) -> NoReturn:
+    surroundings = context.Surroundings()
+    environ = os.environ
+    current = logs.current
+    encode = encoder.encode
+    json_type = marshalling.JSON_TYPE.encode()
+    bytes_type = marshalling.BYTES_TYPE.encode()
+    output, errors = sys.stdout, sys.stderr
+    while True:
+        deadline_ms, texts, event = link.next()
+        request_id, function_arn, trace_id, client_context, identity, tenant = texts
+        tenant_id = tenant or None
+        current.request_id = request_id
+        current.tenant_id = tenant_id
+        if trace_id:
+            environ[_TRACE_VARIABLE] = trace_id
+        else:
+            environ.pop(_TRACE_VARIABLE, None)
+        try:
+            its_context = context.LambdaContext(
+                surroundings,
+                request_id,
+                context.parse_json(client_context, "Client Context") if client_context else None,
+                context.parse_json(identity, "Cognito Identity") if identity else None,
+                deadline_ms,
+                function_arn,
+                tenant_id,
+            )
+            response = handler(marshalling.unmarshal(event), its_context)
+            if isinstance(response, bytes):
+                content_type, body = bytes_type, response
+            else:
+                content_type = json_type
+                try:
+                    text = encode(response)
+                except Exception as error:
+                    raise faults.Fault(faults.MARSHAL_ERROR, "Unable to marshal response: %s" % error) from error
+                body = text.encode()
+            result = None
+        except faults.Fault as fault:
+            result = faults.payload(fault.message, fault.kind, fault.trace, request_id)
+        except Exception as error:
+            result = faults.describe(error, request_id)
+        event = b""
+        if result is None:
+            output.flush()
+            errors.flush()
+            if sys.stdout is not output or sys.stderr is not errors:
+                _flush()
+            link.respond(content_type, body)
+        else:
+            logs.error(result, encode)
+            _flush()
+            link.fail(result["errorType"], encode(result).encode())
+
+
+def _read_places(text: str) -> List[str]:
+    """Learns where things really lie; returns the directories that stand for /opt."""
+    layers = []
+    for line in filter(None, text.split("\n")):
+        real, _, shown = line.partition("=")
+        if shown == "/opt":
+            layers.append(real)
+        faults.places.add(real, shown)
+    return layers or ["/opt"]
+
+
+def _set_search_path(layers: List[str]) -> None:
+    """sys.path as functions know it: code, layers, standard library, the runtime's own packages last.
+
+    The code comes first, so that a vendored boto3 wins over the runtime's (AWS Lambda developer guide).
+    """
+    runtime_place = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    task_root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    version = "python%d.%d" % sys.version_info[:2]
+    first = [task_root]
+    for layer in reversed(layers):
+        first += [layer + "/python/lib/" + version + "/site-packages", layer + "/python"]
+    rest = [place for place in sys.path if place not in ("", runtime_place) and place not in first]
+    sys.path[:] = [*first, *rest, runtime_place]
+    sys.argv = [runtime_place + "/bootstrap.py"]
+    for place in first:
+        _add_path_files(place)
+
+
+def _add_path_files(place: str) -> None:
+    """Directories named in `.pth` files beside the code are searched as well, as in a site directory."""
+    try:
+        has_path_files = any(name.endswith(".pth") for name in os.listdir(place))
+    except OSError:
+        return
+    if has_path_files:
+        site.addsitedir(place)

@@ -1,0 +1,129 @@
+"""Events from JSON and results to JSON, with the habits of the encoder that AWS's runtime uses (simplejson).
+
+The standard library's encoder does the work, in C. Where simplejson differs, results are put right before or after:
+Decimals are written as numbers, bytes inside are text, a named tuple (or whatever has `_asdict`) is an object.
+"""
+
+from __future__ import annotations
+
+import decimal
+import json
+import marshal
+import math
+import os
+from typing import Any, Callable, Dict, List, Set, Tuple, Union
+
+from . import faults
+
+JSON_TYPE = "application/json"
+BYTES_TYPE = "application/unknown"
+
+_FIRST_WITH_PLAIN_TEXT = (3, 12)
+"""From this runtime on characters beyond ASCII are written as they are (awslambdaric)."""
+
+
+def writes_plain_text(execution_environment: str) -> bool:
+    """Whether the runtime named by AWS_EXECUTION_ENV writes characters beyond ASCII as they are."""
+    _, _, version = execution_environment.rpartition("AWS_Lambda_python")
+    try:
+        major, minor = version.split(".")
+        return (int(major), int(minor)) >= _FIRST_WITH_PLAIN_TEXT
+    except ValueError:
+        return False
+
+
+class Encoder:
+    """Writes results; one for the life of the process."""
+
+    def __init__(self, plain_text: bool) -> None:
+        self._encode = json.JSONEncoder(ensure_ascii=not plain_text, default=self._default).encode
+        # Stands before a Decimal's digits while they pass through the encoder as a text.
+        self._mark = "decimal-" + os.urandom(12).hex() + ":"
+        self._met_decimals = False
+
+    def encode(self, value: Any) -> str:
+        """JSON text, with Python's usual separators. Raises what the encoder raises."""
+        try:
+            # Fails at once, and in C, on anything but exact built-in types: only those need no second look.
+            marshal.dumps(value, 2)
+        except ValueError:
+            value = _as_objects(value, set())
+        try:
+            text = self._encode(value)
+        except TypeError:
+            adapted = _with_text_keys(value)
+            if adapted is value:
+                raise
+            text = self._encode(adapted)
+        if self._met_decimals:
+            self._met_decimals = False
+            text = self._unmark(text)
+        return text
+
+    def _default(self, value: Any) -> Any:
+        if isinstance(value, decimal.Decimal):
+            if value.is_nan():
+                return math.nan
+            self._met_decimals = True
+            return self._mark + str(value)
+        if isinstance(value, bytes):
+            return value.decode("utf-8")
+        as_dict = getattr(value, "_asdict", None)
+        if callable(as_dict):
+            return as_dict()
+        raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+
+    def _unmark(self, text: str) -> str:
+        pieces = text.split('"' + self._mark)
+        for index in range(1, len(pieces)):
+            digits, _, rest = pieces[index].partition('"')
+            pieces[index] = digits + rest
+        return "".join(pieces)
+
+
+def _as_objects(value: Any, above: Set[int]) -> Any:
+    """The value with named tuples replaced by dictionaries; the very same object if there are none."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if id(value) in above:
+        raise ValueError("Circular reference detected")
+    above.add(id(value))
+    try:
+        if isinstance(value, dict):
+            changed_items: Dict[Any, Any] = {}
+            for key, item in value.items():
+                changed = _as_objects(item, above)
+                if changed is not item:
+                    changed_items[key] = changed
+            return {**value, **changed_items} if changed_items else value
+        as_dict = getattr(value, "_asdict", None)
+        if callable(as_dict) and not isinstance(value, list):
+            return _as_objects(as_dict(), above)
+        items = [_as_objects(item, above) for item in value]
+        return value if all(new is old for new, old in zip(items, value)) else items
+    finally:
+        above.discard(id(value))
+
+
+def _with_text_keys(value: Any) -> Any:
+    """The value with keys of bytes decoded; the very same object if there are none."""
+    if isinstance(value, dict):
+        items: List[Tuple[Any, Any]] = [
+            (key.decode("utf-8") if isinstance(key, bytes) else key, _with_text_keys(item))
+            for key, item in value.items()
+        ]
+        if all(new[0] is old[0] and new[1] is old[1] for new, old in zip(items, value.items())):
+            return value
+        return dict(items)
+    if isinstance(value, (list, tuple)):
+        entries = [_with_text_keys(item) for item in value]
+        return value if all(new is old for new, old in zip(entries, value)) else entries
+    return value
+
+
+def unmarshal(event: Union[bytes, memoryview], loads: Callable[[str], Any] = json.loads) -> Any:
+    """The event as the handler gets it. Raises Fault."""
+    try:
+        return loads(str(event, "utf-8"))
+    except Exception as error:
+        raise faults.Fault(faults.UNMARSHAL_ERROR, "Unable to unmarshal input: %s" % error) from error

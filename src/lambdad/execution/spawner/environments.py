@@ -1,0 +1,146 @@
+"""Environments as the spawner keeps them: user, groups and /tmp, which outlive the runtimes started in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+from . import messages
+from .isolation import cgroups, syscalls, trees
+from .zygotes import ZygoteProcess
+
+_TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+
+
+class Run:
+    """One runtime started in an environment, from the server's request until its end."""
+
+    def __init__(self, sequence: int, environment: Environment, zygote: ZygoteProcess, status: socket.socket) -> None:
+        self.sequence = sequence
+        self.environment = environment
+        self.zygote = zygote
+        self.status = status
+        self.pid = 0
+        self.pid_descriptor = -1
+        self.is_running = False
+        self.answered = False
+        self.failure: tuple[int, str, str] | None = None
+        self.wait_status: int | None = None
+        self.kill_wanted = False
+        self.killed_for_memory = False
+        self.rounds = 0
+
+    def read_status(self) -> bool:
+        """Takes in what the supervisor has told; False at the end of it."""
+        while True:
+            try:
+                data = self.status.recv(messages.MAXIMUM_SIZE)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            kind, values = messages.decode(data)
+            if kind == messages.RUNNING:
+                self.is_running = True
+            elif kind == messages.NOT_RUNNING:
+                self.failure = (values[0], values[1], values[2])
+            elif kind == messages.ENDED:
+                self.wait_status = values[0]
+
+    def kill(self, *, namespaces: bool) -> None:
+        """SIGKILL to everything in the environment. Without a namespace it takes rounds until the tree is empty."""
+        self.kill_wanted = True
+        if self.pid_descriptor < 0:
+            return
+        if not namespaces:
+            below = trees.descendants(self.pid, trees.children_by_parent())
+            trees.kill_all(below)
+            self.rounds += 1
+            if below and self.rounds < 20:
+                return  # what they leave comes to the supervisor, and the next round finds it
+        try:
+            signal.pidfd_send_signal(self.pid_descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def close(self) -> None:
+        self.status.close()
+        if self.pid_descriptor >= 0:
+            os.close(self.pid_descriptor)
+            self.pid_descriptor = -1
+
+
+class Environment:
+    """What belongs to an environment as long as it lives."""
+
+    def __init__(self, environment_id: str, *, memory_kib: int, tmp_mb: int) -> None:
+        self.id = environment_id
+        self.uid = 0
+        self.memory_kib = memory_kib
+        self.tmp_mb = tmp_mb
+        self.group: cgroups.Group | None = None
+        self.tmp: Path | None = None
+        self.run: Run | None = None
+        self.release_wanted = False
+        self.peak_file = -1
+        self.polled_peak_kib = 0
+
+    def make_tmp(self, place: Path, *, mounted: bool) -> None:
+        """A private /tmp: memory-backed and of fixed size in a mount namespace, a plain directory elsewhere."""
+        self.tmp = place / self.id
+        self.tmp.mkdir(mode=0o700)
+        if mounted:
+            options = f"mode=1777,size={self.tmp_mb}m,nr_inodes={max(self.tmp_mb, 64) * 256}"
+            syscalls.mount("tmp", str(self.tmp), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+
+    def open_tmp(self) -> int:
+        return syscalls.open_tree(str(self.tmp), _TMP_ATTRIBUTES)
+
+    def open_peak(self) -> int:
+        """A descriptor that always reads as the high-water mark of memory in bytes."""
+        if self.group is not None and self.group.peak_descriptor >= 0:
+            return self.group.peak_descriptor
+        if self.peak_file < 0:
+            self.peak_file = os.memfd_create("lambdad-peak", os.MFD_CLOEXEC)
+        return self.peak_file
+
+    def record_resident(self, resident_kib: int) -> None:
+        """Notes a measurement of the whole tree."""
+        if resident_kib > self.polled_peak_kib:
+            self.polled_peak_kib = resident_kib
+            if self.peak_file >= 0:
+                os.pwrite(self.peak_file, b"%-20d" % (resident_kib * 1024), 0)
+
+    def peak_kib(self) -> int:
+        if self.group is not None and self.group.peak_descriptor >= 0:
+            return min(self.group.peak_kib(), self.memory_kib)
+        return self.polled_peak_kib
+
+    def remove(self, *, mounted: bool) -> bool:
+        """Takes everything away; False while something still holds on to it, to be tried again."""
+        if self.tmp is not None:
+            if mounted:
+                try:
+                    syscalls.unmount(str(self.tmp))
+                except OSError:
+                    pass
+                try:
+                    self.tmp.rmdir()
+                except OSError:
+                    return False
+            else:
+                shutil.rmtree(self.tmp, ignore_errors=True)
+            self.tmp = None
+        if self.peak_file >= 0:
+            os.close(self.peak_file)
+            self.peak_file = -1
+        if self.group is not None:
+            if not self.group.remove():
+                return False
+            self.group = None
+        return True

@@ -1,0 +1,1 @@
+"""What keeps one environment apart from the rest: system calls, mounts, users, cgroups, process trees, filters."""

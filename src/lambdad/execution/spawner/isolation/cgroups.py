@@ -1,0 +1,274 @@
+"""Control groups: one per environment, for memory and the number of tasks. Version 2 is preferred, 1 is accepted.
+
+Everything lies in `<own group>/lambdad-<pid>-<start time>/<environment id>`. The name tells whose it is, so that what
+a killed spawner left behind is found and swept by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+PREFIX = "lambdad-"
+_NO_MEMORY_LIMIT = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Hierarchy:
+    """One mounted hierarchy and our own place in it."""
+
+    place: str
+    version: int
+
+
+class Group:
+    """The group of one environment. On version 1 it is a directory in each of two hierarchies."""
+
+    def __init__(self, memory: str, tasks: str, version: int) -> None:
+        self.memory = memory
+        self.tasks = tasks
+        self.version = version
+        peak = "memory.peak" if version == 2 else "memory.max_usage_in_bytes"
+        self.peak_descriptor = _open_if_there(f"{memory}/{peak}") if memory else -1
+        self._kills_seen = 0
+
+    def open_members(self) -> list[int]:
+        """Descriptors to which a process writes `0` to join."""
+        return [
+            os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            for directory in {self.memory, self.tasks}
+            if directory
+        ]
+
+    def peak_kib(self) -> int:
+        """High-water mark in KiB, 0 if the kernel does not tell."""
+        return int(os.pread(self.peak_descriptor, 32, 0)) // 1024 if self.peak_descriptor >= 0 else 0
+
+    def killed_for_memory(self) -> bool:
+        """Whether the kernel has killed a process of the group since this was last asked."""
+        if not self.memory:
+            return False
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        kills = 0
+        try:
+            with open(f"{self.memory}/{name}") as counters:
+                for line in counters:
+                    if line.startswith("oom_kill "):
+                        kills = int(line.split()[1])
+        except OSError:
+            return False
+        seen, self._kills_seen = self._kills_seen, kills
+        return kills > seen
+
+    def remove(self) -> bool:
+        """False while processes of the group are still going away."""
+        if self.peak_descriptor >= 0:
+            os.close(self.peak_descriptor)
+            self.peak_descriptor = -1
+        return all([_remove(directory) for directory in {self.memory, self.tasks} if directory])
+
+
+class Groups:
+    """Makes and sweeps groups; `version` is 0 where none can be made."""
+
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
+        self.version = 0
+        self._memory = ""
+        self._tasks = ""
+        for try_version in (self._use_version_2, self._use_version_1):
+            try:
+                if try_version():
+                    return
+            except OSError:
+                continue
+
+    @property
+    def limits_memory(self) -> bool:
+        return bool(self._memory)
+
+    @property
+    def limits_tasks(self) -> bool:
+        return bool(self._tasks)
+
+    def create(self, name: str, *, memory_bytes: int, tasks: int) -> Group:
+        """A group that may hold `memory_bytes` and run `tasks` processes and threads."""
+        memory = f"{self._memory}/{name}" if self._memory else ""
+        for directory in {memory, f"{self._tasks}/{name}" if self._tasks else ""}:
+            if directory:
+                os.mkdir(directory)
+        group = Group(memory, f"{self._tasks}/{name}" if self._tasks else "", self.version)
+        if group.memory:
+            self._limit_memory(group.memory, memory_bytes)
+        if group.tasks:
+            _write(f"{group.tasks}/pids.max", str(tasks))
+        return group
+
+    def _limit_memory(self, directory: str, memory_bytes: int) -> None:
+        if self.version == 2:
+            _write(f"{directory}/memory.max", str(memory_bytes))
+            _write_if_there(f"{directory}/memory.swap.max", "0")
+            _write_if_there(f"{directory}/memory.oom.group", "1")
+        else:
+            _write(f"{directory}/memory.limit_in_bytes", str(memory_bytes))
+            _write_if_there(f"{directory}/memory.memsw.limit_in_bytes", str(memory_bytes))
+
+    def remove(self) -> None:
+        """Removes this instance's own directories; the environments' must be gone."""
+        for directory in {self._memory, self._tasks}:
+            if directory:
+                _remove(directory)
+
+    def _use_version_2(self) -> bool:
+        own = _own_hierarchies().get("")
+        if own is None or not {"memory", "pids"} <= set(_read(f"{own.place}/cgroup.controllers").split()):
+            return False
+        enabled = set(_read(f"{own.place}/cgroup.subtree_control").split())
+        if not {"memory", "pids"} <= enabled:
+            self._empty_inner_group(own.place)
+            _write(f"{own.place}/cgroup.subtree_control", "+memory +pids")
+        sweep(own.place)
+        directory = f"{own.place}/{self._instance}"
+        os.mkdir(directory)
+        _write(f"{directory}/cgroup.subtree_control", "+memory +pids")
+        self.version = 2
+        self._memory = self._tasks = directory
+        return True
+
+    def _empty_inner_group(self, place: str) -> None:
+        """A group with limits below may hold no processes itself: server and spawner move into a leaf."""
+        members = {int(pid) for pid in _read(f"{place}/cgroup.procs").split()}
+        ours = {os.getpid(), os.getppid()}
+        if not members:
+            return
+        if not members <= ours:
+            raise OSError(f"{place} holds processes that are not ours")
+        leaf = f"{place}/{PREFIX}service"
+        os.makedirs(leaf, exist_ok=True)
+        for pid in members:
+            _write(f"{leaf}/cgroup.procs", str(pid))
+
+    def _use_version_1(self) -> bool:
+        own = _own_hierarchies()
+        places = {}
+        for controller in ("memory", "pids"):
+            hierarchy = own.get(controller)
+            if hierarchy is None:
+                continue
+            try:
+                sweep(hierarchy.place)
+                os.mkdir(f"{hierarchy.place}/{self._instance}")
+                places[controller] = f"{hierarchy.place}/{self._instance}"
+            except OSError:
+                continue
+        self._memory, self._tasks = places.get("memory", ""), places.get("pids", "")
+        self.version = 1 if places else 0
+        return bool(places)
+
+
+def instance_name(pid: int) -> str:
+    """The name of what belongs to the spawner `pid`; its start time makes it unique."""
+    return f"{PREFIX}{pid}-{_start_time(pid)}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether `name` belongs to a spawner that is gone."""
+    parts = name.removeprefix(PREFIX).split("-")
+    if not name.startswith(PREFIX) or len(parts) != 2 or not all(part.isdigit() for part in parts):
+        return False
+    return _start_time(int(parts[0])) != int(parts[1])
+
+
+def sweep(place: str) -> None:
+    """Kills and removes what spawners that are gone left in a hierarchy."""
+    for name in os.listdir(place):
+        directory = f"{place}/{name}"
+        if is_abandoned(name) and os.path.isdir(directory):
+            for path, _, _ in os.walk(directory, topdown=False):
+                _kill_members(path)
+                _remove(path)
+
+
+def _kill_members(directory: str) -> None:
+    for _ in range(100):
+        pids = _read(f"{directory}/cgroup.procs").split()
+        if not pids:
+            return
+        for pid in pids:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.005)
+
+
+def _start_time(pid: int) -> int:
+    """In clock ticks since boot; 0 if there is no such process."""
+    try:
+        text = _read(f"/proc/{pid}/stat")
+    except OSError:
+        return 0
+    return int(text[text.rindex(")") + 2 :].split()[19])
+
+
+def _own_hierarchies() -> dict[str, _Hierarchy]:
+    """By controller; version 2 has the empty name. The group that this process is in, as a path."""
+    paths = {}
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            paths[controller] = path
+    found = {}
+    for line in _read("/proc/self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        root, mounted_at = before.split()[3:5]
+        kind, _, options = after.split(" ", 2)
+        names = [""] if kind == "cgroup2" else options.split(",") if kind == "cgroup" else []
+        for name in names:
+            path = paths.get(name.split()[-1] if name else name)
+            if path is None or name in found:
+                continue
+            below = path.removeprefix(root) if root != "/" else path
+            directory = mounted_at + "/" + below.strip("/")
+            if os.path.isdir(directory):
+                found[name] = _Hierarchy(directory.rstrip("/"), 2 if kind == "cgroup2" else 1)
+    return found
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _write_if_there(path: str, text: str) -> None:
+    try:
+        _write(path, text)
+    except OSError:
+        return
+
+
+def _open_if_there(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _remove(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,171 @@
+"""Linux system calls that the standard library lacks, by ctypes.
+
+Also loaded by zygotes, so it runs on every Python that a function may run on (3.8 and newer). Failures raise OSError
+with the call's name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_SECCOMP_MODE_FILTER = 2
+
+# Numbers given out since Linux 5.2 are the same on every architecture; older ones are not.
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+_CLOSE_RANGE = 436
+_MOUNT_SETATTR = 442
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = [
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    ]
+
+
+class _SockFilterProgram(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+
+def _check(result: int, name: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def _syscall(name: str, number: int, *arguments: object) -> int:
+    return _check(int(_libc.syscall(ctypes.c_long(number), *arguments)), name)
+
+
+def unshare(flags: int) -> None:
+    _check(_libc.unshare(flags), "unshare")
+
+
+def setns(descriptor: int, kind: int) -> None:
+    _check(_libc.setns(descriptor, kind), "setns")
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    """mount(2); empty texts are passed as NULL."""
+    arguments = [os.fsencode(text) if text else None for text in (source, target, kind)]
+    result = _libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(data) if data else None)
+    _check(result, f"mount {target}")
+
+
+def bind(source: str, target: str, flags: int = 0) -> None:
+    """Binds `source` on `target` and gives the new mount the flags, which a bind alone ignores."""
+    mount(source, target, "", MS_BIND | MS_REC)
+    if flags:
+        mount("", target, "", MS_BIND | MS_REMOUNT | flags)
+
+
+def unmount(target: str) -> None:
+    """Detaches what is mounted on `target`, even if it is busy."""
+    _check(_libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    _syscall("pivot_root", _PIVOT_ROOT[os.uname().machine], os.fsencode(new_root), os.fsencode(put_old))
+
+
+def open_tree(path: str, attributes: int, *, recursive: bool = False) -> int:
+    """A detached copy of the mount that holds `path`, rooted there, with `attributes` (MOUNT_ATTR_*) set.
+
+    The descriptor can be passed to another process and attached there by `move_mount`, in a root where `path` does
+    not exist. Mounts below `path` are only taken along if `recursive`. Needs Linux 5.12.
+    """
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    descriptor = _syscall("open_tree", _OPEN_TREE, ctypes.c_int(_AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
+    if attributes:
+        wanted = _MountAttr(attr_set=attributes)
+        try:
+            _syscall(
+                "mount_setattr",
+                _MOUNT_SETATTR,
+                ctypes.c_int(descriptor),
+                b"",
+                ctypes.c_uint(_AT_EMPTY_PATH | _AT_RECURSIVE),
+                ctypes.byref(wanted),
+                ctypes.c_size_t(ctypes.sizeof(wanted)),
+            )
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def move_mount(descriptor: int, target: str) -> None:
+    """Attaches a detached mount on `target`."""
+    _syscall(
+        "move_mount",
+        _MOVE_MOUNT,
+        ctypes.c_int(descriptor),
+        b"",
+        ctypes.c_int(_AT_FDCWD),
+        os.fsencode(target),
+        ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+    )
+
+
+def close_from(first: int) -> None:
+    """Closes every descriptor from `first` on."""
+    try:
+        _syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(0))
+    except OSError:  # Linux before 5.9
+        for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else map(str, range(first, 4096)):
+            if int(name) >= first:
+                try:
+                    os.close(int(name))
+                except OSError:
+                    pass
+
+
+def prctl(option: int, value: int) -> None:
+    _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), "prctl")
+
+
+def set_seccomp_filter(program: bytes) -> None:
+    """Installs a classic BPF program (8 bytes an instruction) for this process and all it starts, for good."""
+    holder = _SockFilterProgram(len(program) // 8, program)
+    result = _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(holder), 0, 0)
+    _check(result, "seccomp")

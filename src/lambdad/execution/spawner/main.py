@@ -1,0 +1,567 @@
+"""The spawner process: takes requests from the server, keeps zygotes and environments, tells how runtimes end.
+
+Single-threaded, imports nothing of lambdad but this package, holds no key and no descriptor of the server. It ends
+when the server's end of the socket closes, and takes every environment with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import messages, plans, supervisor
+from .environments import Environment, Run
+from .isolation import cgroups, filters, probe, syscalls, trees
+from .settings import Settings
+from .zygotes import ZygoteKind, ZygoteProcess, ZygoteStarter
+
+POLL_S = 0.05
+"""How often memory is measured, and remainders are cleared away, where the kernel does not do it."""
+_EXIT_WAIT_S = 3.0
+
+
+class Spawner:
+    """Everything happens in callbacks of one selector."""
+
+    def __init__(self, sock: socket.socket, settings: Settings) -> None:
+        self._sock = sock
+        self._settings = settings
+        self._selector = selectors.DefaultSelector()
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._environments: dict[str, Environment] = {}
+        self._runs: dict[int, Run] = {}  # by sequence, until the supervisor is gone
+        self._by_pid: dict[int, Run] = {}
+        self._zygotes: dict[ZygoteKind, ZygoteProcess] = {}
+        self._all_zygotes: list[ZygoteProcess] = []
+        self._free_uids: deque[int] = deque(range(settings.first_uid, settings.first_uid + settings.uids))
+        self._removing: list[Environment] = []
+        self._stopping = False
+        self._missing: list[str] = []
+        self._set_up()
+        self._plans = plans.Plans(settings, self._starter.runtime_place)
+
+    # --- start ---
+
+    def _set_up(self) -> None:
+        settings = self._settings
+        base = Path(settings.state_dir or tempfile.gettempdir()) / f"lambdad-{os.geteuid()}"
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if base.stat().st_uid != os.geteuid():
+            raise PermissionError(f"{base} belongs to another user")
+        instance = cgroups.instance_name(os.getpid())
+        for entry in base.iterdir():
+            if cgroups.is_abandoned(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+        self._place = base / instance
+        for name in ("root", "tmp"):
+            (self._place / name).mkdir(parents=True)
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        self._groups: cgroups.Groups | None = None
+        self._namespaces = self._try_namespaces()
+        if settings.isolation != "off":
+            self._groups = cgroups.Groups(instance)
+            if not self._groups.limits_memory:
+                self._missing.append("no memory control group: memory is measured every 50 ms instead")
+            if not self._groups.limits_tasks:
+                self._missing.append("no control group for tasks: the number of processes is not limited")
+        self._polls = self._groups is None or not self._groups.limits_memory
+        self._seccomp = filters.program() if settings.isolation != "off" else b""
+        if settings.isolation != "off" and not self._seccomp:
+            self._missing.append(f"no system call filter for {os.uname().machine}")
+        self._starter = ZygoteStarter(
+            settings, namespaces=self._namespaces, place=self._zygote_place(), seccomp=self._seccomp
+        )
+
+    def _zygote_place(self) -> Path:
+        return self._place / "root" if self._namespaces else self._place
+
+    def _try_namespaces(self) -> bool:
+        if self._settings.isolation == "off":
+            self._missing.append("isolation is switched off: functions can do what this user can do")
+            return False
+        if os.geteuid() != 0:
+            self._missing.append("not started by root: functions share this user, its files and its processes")
+            return False
+        reason = probe.enter_own_mount_namespace() or probe.try_namespaces(
+            self._place / "root", self._settings.first_uid
+        )
+        if reason:
+            self._missing.append(f"no namespaces: {reason}")
+        return not reason
+
+    @property
+    def tier(self) -> str:
+        return "T3" if self._namespaces else "T0"
+
+    # --- loop ---
+
+    def run(self) -> None:
+        """Serves until the server is gone."""
+        wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._watch(wake, lambda: self._on_signal(wake))
+        self._watch(self._sock, self._on_server)
+        while not (self._stopping and self._all_ended()):
+            self._turn()
+        self._clear_away()
+
+    def _turn(self) -> None:
+        timeout = POLL_S if self._needs_polling() else None
+        events = self._selector.select(timeout)
+        for key, _ in events:
+            if key.fileobj in self._selector.get_map():  # not closed by one before it
+                key.data()
+        if timeout is not None:
+            self._poll()
+        self._flush()
+        if self._stopping and time.monotonic() > self._stop_deadline:
+            self._runs.clear()
+
+    def _needs_polling(self) -> bool:
+        return bool(
+            self._stopping
+            or self._removing
+            or self._unsent
+            or (self._runs and self._polls)
+            or any(run.kill_wanted for run in self._runs.values())
+        )
+
+    def _watch(self, target: Any, callback: Callable[[], None]) -> None:
+        self._selector.register(target, selectors.EVENT_READ, callback)
+
+    def _unwatch(self, target: Any) -> None:
+        try:
+            self._selector.unregister(target)
+        except (KeyError, ValueError):
+            return
+
+    # --- the server ---
+
+    def _on_server(self) -> None:
+        for _ in range(16):
+            try:
+                data, descriptors = messages.receive(self._sock)
+            except BlockingIOError:
+                return
+            except (OSError, messages.Malformed) as error:
+                print(f"spawner: {error!r}", file=sys.stderr, flush=True)
+                data, descriptors = b"", []
+            if not data:
+                self._stop()
+                return
+            kind, values = messages.decode(data)
+            if kind == messages.LAUNCH:
+                self._launch(values, descriptors)
+            elif kind == messages.KILL:
+                self._kill(values[0])
+            elif kind == messages.RELEASE:
+                self._release(values[0])
+            elif kind == messages.PREPARE:
+                self._prepare(*values)
+            elif kind == messages.REPORT:
+                self._tell(messages.encode(messages.REPORTED, values[0], self._report()))
+
+    def _tell(self, message: bytes, descriptors: list[int] | None = None) -> None:
+        self._unsent.append((message, descriptors or []))
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._unsent:
+            message, descriptors = self._unsent[0]
+            try:
+                messages.send(self._sock, message, descriptors)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._unsent.clear()  # the server is gone; the end of its stream is read next
+                return
+            self._unsent.popleft()
+
+    def _report(self) -> str:
+        groups = self._groups
+        return json.dumps(
+            {
+                "tier": self.tier,
+                "missing": self._missing,
+                "cgroups": groups.version if groups else 0,
+                "seccomp": bool(self._seccomp),
+                "environments": len(self._environments),
+                "zygotes": [
+                    {"interpreter": one.kind.interpreter, "sdk": one.kind.with_sdk, "pid": one.pid, "forks": one.forks}
+                    for one in self._all_zygotes
+                ],
+            }
+        )
+
+    # --- launching ---
+
+    def _launch(self, values: list[Any], descriptors: list[int]) -> None:
+        plan = plans.Plan(*values)
+        try:
+            environment = self._environment_for(plan)
+            zygote_kind, order = self._plans.resolve(
+                plan, namespaces=self._namespaces, environment=environment, zygotes=self._zygotes
+            )
+            if order.wanted_sdk is not None:
+                self._zygote(order.wanted_sdk)
+            zygote = self._zygote(zygote_kind)
+            status, theirs = messages.pair()
+            status.setblocking(False)
+            run = Run(plan.sequence, environment, zygote, status)
+            flags, handed = self._descriptors_for(plan, environment, descriptors)
+        except plans.NoEntryPoint as error:
+            _close_all(descriptors)
+            self._fail(plan.sequence, error.number, error.path, str(error))
+            return
+        except OSError as error:
+            _close_all(descriptors)
+            self._fail(plan.sequence, error.errno or 0, "", str(error))
+            return
+        environment.run = run
+        self._runs[plan.sequence] = run
+        zygote.pending.add(plan.sequence)
+        zygote.forks += 1
+        self._watch(status, lambda: self._on_status(run))
+        message = messages.encode(
+            messages.FORK,
+            plan.sequence,
+            order.mode,
+            order.argv,
+            order.environ,
+            order.directory,
+            environment.uid,
+            self._settings.open_files,
+            self._settings.tasks,
+            flags | (supervisor.WRAPPED if order.wrapped else 0),
+        )
+        zygote.send(message, [theirs.detach(), *handed])
+        if zygote.forks >= self._settings.forks_per_zygote and self._zygotes.get(zygote.kind) is zygote:
+            del self._zygotes[zygote.kind]
+
+    def _descriptors_for(
+        self, plan: plans.Plan, environment: Environment, descriptors: list[int]
+    ) -> tuple[int, list[int]]:
+        """The flags and the descriptors of a FORK message, in its order."""
+        flags = supervisor.NAMESPACES if self._namespaces else 0
+        handed = descriptors[:1]
+        if len(descriptors) > 1:
+            flags |= supervisor.HAS_FRAMES
+            handed.append(descriptors[1])
+        if self._namespaces:
+            if plan.task_dir:
+                flags |= supervisor.HAS_TASK
+                handed.append(self._plans.open_code(plan.task_dir))
+            if plan.layer_dirs:
+                flags |= supervisor.HAS_LAYERS
+                handed.append(self._plans.open_layers(plan.layer_dirs, self._place / "layers"))
+            flags |= supervisor.HAS_TMP
+            handed.append(environment.open_tmp())
+        if environment.group is not None:
+            handed += environment.group.open_members()
+        return flags, handed
+
+    def _environment_for(self, plan: plans.Plan) -> Environment:
+        environment = self._environments.get(plan.environment_id)
+        if environment is not None:
+            if environment.run is not None or environment.release_wanted:
+                raise BlockingIOError(16, "a runtime is still running in this environment")
+            return environment
+        environment = Environment(plan.environment_id, memory_kib=plan.memory_mb * 1024, tmp_mb=plan.tmp_mb)
+        try:
+            if self._namespaces:
+                if not self._free_uids:
+                    raise BlockingIOError(11, "every user id for environments is taken")
+                environment.uid = self._free_uids.popleft()
+            environment.make_tmp(self._place / "tmp", mounted=self._namespaces)
+            if self._groups is not None and self._groups.version:
+                environment.group = self._groups.create(
+                    plan.environment_id, memory_bytes=plan.memory_mb << 20, tasks=self._settings.tasks
+                )
+        except OSError:
+            self._remove(environment)
+            raise
+        self._environments[environment.id] = environment
+        return environment
+
+    def _fail(self, sequence: int, number: int, path: str, text: str) -> None:
+        self._tell(messages.encode(messages.LAUNCH_FAILED, sequence, number, path, text))
+
+    # --- zygotes ---
+
+    def _zygote(self, kind: ZygoteKind) -> ZygoteProcess:
+        zygote = self._zygotes.get(kind)
+        if zygote is None:
+            zygote = self._starter.start(kind)
+            self._zygotes[kind] = zygote
+            self._all_zygotes.append(zygote)
+            self._watch(zygote.sock, lambda: self._on_zygote(zygote))
+        return zygote
+
+    def _prepare(self, sequence: int, runtime_kind: str, interpreter: str) -> None:
+        kind = self._plans.zygote_kind(runtime_kind, interpreter)
+        zygote = self._zygote(kind)
+
+        def answer(text: str) -> None:
+            self._tell(messages.encode(messages.PREPARED, sequence, text))
+
+        if zygote.is_ready:
+            answer("")
+        else:
+            zygote.on_ready.append(answer)
+
+    def _on_zygote(self, zygote: ZygoteProcess) -> None:
+        try:
+            data, _ = messages.receive(zygote.sock)
+        except BlockingIOError:
+            return
+        except (OSError, messages.Malformed):
+            data = b""
+        if not data:
+            self._zygote_gone(zygote)
+            return
+        kind, values = messages.decode(data)
+        if kind == messages.STARTED:
+            zygote.version = values[1]
+            zygote.modules = frozenset(values[2])
+            zygote.is_ready = True
+            waiting, zygote.on_ready = zygote.on_ready, []
+            for callback in waiting:
+                callback("")
+        elif kind == messages.FORKED:
+            self._forked(zygote, *values)
+        elif kind == messages.FORK_FAILED:
+            zygote.pending.discard(values[0])
+            run = self._runs.get(values[0])
+            if run is not None:
+                run.failure = (values[1], "", values[2])
+                self._run_ended(run)
+
+    def _zygote_gone(self, zygote: ZygoteProcess) -> None:
+        self._unwatch(zygote.sock)
+        zygote.close()
+        if self._zygotes.get(zygote.kind) is zygote:
+            del self._zygotes[zygote.kind]
+        self._all_zygotes.remove(zygote)
+        for callback in zygote.on_ready:
+            callback("the interpreter could not be started; see the server's standard error")
+        for sequence in list(zygote.pending):
+            run = self._runs.get(sequence)
+            if run is not None and not run.pid:
+                run.failure = (5, zygote.kind.interpreter, "the interpreter could not be started")
+                self._run_ended(run)
+
+    def _retire_zygotes(self) -> None:
+        """Lets go of zygotes that were replaced, once their last child is gone: it would not survive them."""
+        for zygote in list(self._all_zygotes):
+            if zygote.is_idle and self._zygotes.get(zygote.kind) is not zygote:
+                self._zygote_gone(zygote)
+
+    # --- runs ---
+
+    def _forked(self, zygote: ZygoteProcess, sequence: int, pid: int) -> None:
+        zygote.pending.discard(sequence)
+        run = self._runs.get(sequence)
+        zygote.children.add(pid)
+        if run is None:
+            zygote.send(messages.encode(messages.REAP, pid), [])
+            return
+        run.pid = pid
+        # The zygote reaps only when it is told, so this is still the same process.
+        run.pid_descriptor = os.pidfd_open(pid)
+        self._by_pid[pid] = run
+        self._watch(run.pid_descriptor, lambda: self._run_ended(run))
+        if run.kill_wanted:
+            run.kill(namespaces=self._namespaces)
+        self._answer_launch(run)
+
+    def _on_status(self, run: Run) -> None:
+        if not run.read_status():
+            self._unwatch(run.status)
+        self._answer_launch(run)
+
+    def _answer_launch(self, run: Run) -> None:
+        if run.answered or not (run.is_running and run.pid):
+            return
+        run.answered = True
+        message = messages.encode(messages.LAUNCHED, run.sequence, run.pid, run.environment.id)
+        self._tell(message, [os.dup(run.environment.open_peak())])
+
+    def _run_ended(self, run: Run) -> None:
+        """The supervisor is gone, and with it every process of the environment."""
+        environment, zygote = run.environment, run.zygote
+        if not run.failure:
+            run.read_status()
+        self._unwatch(run.status)
+        if run.pid:
+            self._unwatch(run.pid_descriptor)
+            zygote.send(messages.encode(messages.REAP, run.pid), [])
+            zygote.children.discard(run.pid)
+            self._by_pid.pop(run.pid, None)
+        self._answer_launch(run)
+        killed_for_memory = run.killed_for_memory
+        if environment.group is not None and environment.group.killed_for_memory():
+            killed_for_memory = True
+        if run.answered:
+            self._tell_exit(run, killed_for_memory)
+        else:
+            number, path, text = run.failure or (5, "", "the environment ended before its runtime was started")
+            self._fail(run.sequence, number, path, text)
+        run.close()
+        self._runs.pop(run.sequence, None)
+        environment.run = None
+        if environment.release_wanted:
+            self._remove(environment)
+        self._retire_zygotes()
+
+    def _tell_exit(self, run: Run, killed_for_memory: bool) -> None:
+        has_status, status, number = 0, 0, 0
+        if run.wait_status is None:
+            number = int(signal.SIGKILL)
+        elif os.WIFSIGNALED(run.wait_status):
+            number = os.WTERMSIG(run.wait_status)
+        else:
+            has_status, status = 1, os.WEXITSTATUS(run.wait_status)
+        self._tell(
+            messages.encode(
+                messages.EXITED,
+                run.environment.id,
+                run.sequence,
+                has_status,
+                status,
+                number,
+                int(killed_for_memory),
+                run.environment.peak_kib(),
+            )
+        )
+
+    def _kill(self, environment_id: str) -> None:
+        environment = self._environments.get(environment_id)
+        if environment is not None and environment.run is not None:
+            environment.run.kill(namespaces=self._namespaces)
+
+    def _release(self, environment_id: str) -> None:
+        environment = self._environments.get(environment_id)
+        if environment is None:
+            return
+        environment.release_wanted = True
+        if environment.run is not None:
+            environment.run.kill(namespaces=self._namespaces)
+        else:
+            self._remove(environment)
+
+    def _remove(self, environment: Environment) -> None:
+        self._environments.pop(environment.id, None)
+        if not environment.remove(mounted=self._namespaces):
+            self._removing.append(environment)
+        elif environment.uid:
+            self._free_uids.append(environment.uid)
+
+    # --- what must be looked after from time to time ---
+
+    def _on_signal(self, wake: int) -> None:
+        try:
+            os.read(wake, 4096)
+        except BlockingIOError:
+            pass
+        self._reap()
+
+    def _reap(self) -> None:
+        """Zygotes that ended, and orphans that came to the spawner because their supervisor was killed."""
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+        if not self._namespaces:
+            known = {zygote.pid for zygote in self._all_zygotes}
+            me = os.getpid()
+            try:
+                children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+            except OSError:
+                return
+            trees.kill_all([int(pid) for pid in children if int(pid) not in known])
+
+    def _poll(self) -> None:
+        for run in list(self._runs.values()):
+            if run.kill_wanted and not self._namespaces:
+                run.kill(namespaces=False)
+        for environment in self._removing[:]:
+            self._removing.remove(environment)
+            self._remove(environment)
+        if self._polls and self._runs:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Where no control group limits memory: the sum over each tree, and SIGKILL above the limit."""
+        children = trees.children_by_parent()
+        for run in list(self._runs.values()):
+            if not run.pid:
+                continue
+            resident = sum(trees.resident_kib(pid) for pid in trees.descendants(run.pid, children))
+            run.environment.record_resident(resident)
+            if resident > run.environment.memory_kib:
+                run.killed_for_memory = True
+                run.kill(namespaces=self._namespaces)
+
+    # --- the end ---
+
+    def _stop(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        self._stop_deadline = time.monotonic() + _EXIT_WAIT_S
+        self._unwatch(self._sock)
+        for environment in list(self._environments.values()):
+            environment.release_wanted = True
+            if environment.run is not None:
+                environment.run.kill(namespaces=self._namespaces)
+            else:
+                self._remove(environment)
+
+    def _all_ended(self) -> bool:
+        return not self._runs and not self._removing
+
+    def _clear_away(self) -> None:
+        for zygote in self._all_zygotes:
+            try:
+                os.kill(zygote.pid, signal.SIGKILL)
+                os.waitpid(zygote.pid, 0)
+            except OSError:
+                continue
+        if not self._namespaces:
+            self._reap()
+        self._plans.close()
+        if self._groups is not None:
+            self._groups.remove()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def main() -> None:
+    """`argv`: the descriptor of the server's socket, and the settings."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(sock.fileno(), False)
+    sock.setblocking(False)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    spawner = Spawner(sock, Settings.load(sys.argv[2]))
+    spawner.run()

@@ -1,0 +1,174 @@
+"""The fixed-form messages between server, spawner and zygotes, one a datagram on a SOCK_SEQPACKET socket.
+
+A message is a kind (u8) and the values that its form lists: `i` a u64, `s` a text (u32 length, UTF-8), `l` a list of
+texts (u32 count). Descriptors travel beside it (SCM_RIGHTS), in the order that the form's comment tells. Anything
+else raises Malformed. Also loaded by zygotes: runs on Python 3.8 and newer.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from typing import Any, List, Tuple
+
+MAXIMUM_SIZE = 192 * 1024
+"""Bytes of one message; below Linux's usual limit of 208 KiB for a socket's buffer."""
+MAXIMUM_DESCRIPTORS = 12
+
+# Server to spawner.
+LAUNCH = 1
+KILL = 2
+RELEASE = 3
+PREPARE = 4
+REPORT = 5
+# Spawner to server.
+LAUNCHED = 16
+LAUNCH_FAILED = 17
+EXITED = 18
+PREPARED = 19
+REPORTED = 20
+# Spawner to zygote.
+FORK = 32
+REAP = 33
+# Zygote to spawner.
+STARTED = 48
+FORKED = 49
+FORK_FAILED = 50
+# An environment's supervisor to the spawner.
+RUNNING = 64
+NOT_RUNNING = 65
+ENDED = 66
+
+FORMS = {
+    # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, layer dirs, memory MB, tmp MB;
+    # descriptors: output, frames if there are any
+    LAUNCH: "isssllslii",
+    KILL: "s",  # environment id
+    RELEASE: "s",  # environment id
+    PREPARE: "iss",  # sequence, kind, interpreter
+    REPORT: "i",  # sequence
+    LAUNCHED: "iis",  # sequence, pid, environment id; descriptor: the memory high-water mark
+    LAUNCH_FAILED: "iiss",  # sequence, errno, path, text
+    EXITED: "siiiiii",  # environment id, launch sequence, has status, status, signal, killed for memory, peak KiB
+    PREPARED: "is",  # sequence, text (empty: fine)
+    REPORTED: "is",  # sequence, JSON
+    # sequence, mode, argv, environ, working directory, uid, open files, tasks, flags;
+    # descriptors: status socket, output, then as the flags say: frames, task, layers, tmp; then cgroup.procs files
+    FORK: "isllsiiii",
+    REAP: "i",  # pid
+    STARTED: "isl",  # pid, Python's version, names of the modules loaded
+    FORKED: "ii",  # sequence, pid
+    FORK_FAILED: "iis",  # sequence, errno, text
+    RUNNING: "i",  # pid as the environment sees it
+    NOT_RUNNING: "iss",  # errno, path, text
+    ENDED: "i",  # wait status of the runtime
+}
+
+
+class Malformed(ValueError):
+    """The bytes are not a message of a known form."""
+
+
+_U32 = struct.Struct(">I")
+_U64 = struct.Struct(">Q")
+
+
+def encode(kind: int, *values: Any) -> bytes:
+    """The bytes of one message; `values` must fit the form."""
+    form = FORMS[kind]
+    if len(values) != len(form):
+        raise Malformed(f"message {kind} takes {len(form)} values, not {len(values)}")
+    parts = [bytes((kind,))]
+    for code, value in zip(form, values):
+        if code == "i":
+            parts.append(_U64.pack(value))
+        elif code == "s":
+            _append_text(parts, value)
+        else:
+            parts.append(_U32.pack(len(value)))
+            for text in value:
+                _append_text(parts, text)
+    data = b"".join(parts)
+    if len(data) > MAXIMUM_SIZE:
+        raise Malformed(f"message of {len(data)} bytes is too large")
+    return data
+
+
+def _append_text(parts: List[bytes], text: str) -> None:
+    raw = text.encode("utf-8", "surrogateescape")
+    parts.append(_U32.pack(len(raw)))
+    parts.append(raw)
+
+
+def decode(data: bytes) -> Tuple[int, List[Any]]:
+    """The kind and the values of a message."""
+    if not data or data[0] not in FORMS:
+        raise Malformed("unknown kind of message")
+    kind = data[0]
+    values: List[Any] = []
+    position = 1
+    try:
+        for code in FORMS[kind]:
+            if code == "i":
+                values.append(_U64.unpack_from(data, position)[0])
+                position += 8
+            elif code == "s":
+                text, position = _take_text(data, position)
+                values.append(text)
+            else:
+                (count,) = _U32.unpack_from(data, position)
+                position += 4
+                texts = []
+                for _ in range(count):
+                    text, position = _take_text(data, position)
+                    texts.append(text)
+                values.append(texts)
+    except (struct.error, UnicodeError) as error:
+        raise Malformed(str(error)) from None
+    if position != len(data):
+        raise Malformed(f"message {kind} has {len(data) - position} bytes too many")
+    return kind, values
+
+
+def _take_text(data: bytes, position: int) -> Tuple[str, int]:
+    (length,) = _U32.unpack_from(data, position)
+    start = position + 4
+    stop = start + length
+    if stop > len(data):
+        raise Malformed("a text is cut off")
+    return data[start:stop].decode("utf-8", "surrogateescape"), stop
+
+
+def pair() -> Tuple[socket.socket, socket.socket]:
+    """Two connected message sockets; their descriptors are not inherited."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    return ends
+
+
+def send(sock: socket.socket, data: bytes, descriptors: List[int] = []) -> None:  # noqa: B006 - never changed
+    """Sends one message. Raises BlockingIOError when the socket is non-blocking and full."""
+    if descriptors:
+        rights = array.array("i", descriptors)
+        sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    else:
+        sock.send(data)
+
+
+def receive(sock: socket.socket) -> Tuple[bytes, List[int]]:
+    """One message and its descriptors, which the caller owns; `(b"", [])` at the end of the stream."""
+    rights = array.array("i")
+    data, ancillary, flags, _ = sock.recvmsg(
+        MAXIMUM_SIZE, socket.CMSG_SPACE(MAXIMUM_DESCRIPTORS * rights.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            rights.frombytes(content[: len(content) - len(content) % rights.itemsize])
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        for descriptor in rights:
+            os.close(descriptor)
+        raise Malformed("a message was cut off")
+    return data, list(rights)

@@ -1,0 +1,122 @@
+"""A zygote: a single-threaded process that forks one child per execution environment.
+
+Two kinds: a Python interpreter with our bootstrap loaded, whose children only have to import the handler; and a
+plain fork of the spawner, whose children execute a program (Node.js, a custom bootstrap, a wrapper script).
+A zygote runs inside its template root, with an environment made from nothing: it holds no keys and no descriptors of
+the server. Its children share its hash seed and address layout, so the spawner replaces it now and then.
+Runs on Python 3.8 and newer.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from typing import List, NoReturn, Optional
+
+from . import messages, supervisor
+from .isolation import syscalls
+
+PRELOADED_SDK = ("boto3", "botocore.session", "botocore.client", "botocore.httpsession", "botocore.handlers")
+"""What the second preload set imports beside the bootstrap: what making a boto3 client imports anyway."""
+
+
+class Zygote:
+    """Answers the spawner's requests until the spawner is gone."""
+
+    def __init__(
+        self, sock: socket.socket, pid_namespace: int, seccomp: bytes, python_main: Optional[supervisor.PythonMain]
+    ) -> None:
+        self._sock = sock
+        self._pid_namespace = pid_namespace
+        self._seccomp = seccomp
+        self._python_main = python_main
+        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+
+    def serve(self) -> NoReturn:
+        """Never returns, neither here nor in a child."""
+        version = "%d.%d.%d" % sys.version_info[:3]
+        messages.send(self._sock, messages.encode(messages.STARTED, os.getpid(), version, _loaded_modules()))
+        gc.collect()
+        if hasattr(gc, "freeze"):
+            gc.freeze()
+        while True:
+            data, descriptors = messages.receive(self._sock)
+            if not data:
+                os._exit(0)
+            kind, values = messages.decode(data)
+            if kind == messages.FORK:
+                self._fork(supervisor.Order(values, descriptors, self._seccomp))
+            elif kind == messages.REAP:
+                os.waitpid(values[0], 0)
+
+    def _fork(self, order: supervisor.Order) -> None:
+        namespaces = order.has(supervisor.NAMESPACES)
+        try:
+            if namespaces:
+                syscalls.unshare(syscalls.CLONE_NEWPID)
+            pid = os.fork()
+        except OSError as error:
+            answer = messages.encode(messages.FORK_FAILED, order.sequence, error.errno or 0, str(error))
+        else:
+            if pid == 0:
+                supervisor.supervise(order, self._null, self._python_main)
+            answer = messages.encode(messages.FORKED, order.sequence, pid)
+        if namespaces:
+            # A second unshare(NEWPID) is refused unless children would again land in the zygote's own namespace.
+            syscalls.setns(self._pid_namespace, syscalls.CLONE_NEWPID)
+        for descriptor in order.descriptors:
+            os.close(descriptor)
+        messages.send(self._sock, answer)
+
+
+def _loaded_modules() -> List[str]:
+    return sorted({name.partition(".")[0] for name in sys.modules if not name.startswith("lambdad")})
+
+
+def python_zygote(argv: List[str]) -> NoReturn:
+    """Entry point inside a function's interpreter: descriptors of socket, pid namespace and filter; flags; places."""
+    control, pid_namespace, seccomp_source, preload_sdk, namespaces = (int(text) for text in argv[:5])
+    own_place, runtime_place = argv[5:7]
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control)
+    for descriptor in (control, pid_namespace):
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, False)
+    seccomp = b""
+    if seccomp_source >= 0:
+        with open(seccomp_source, "rb") as source:
+            seccomp = source.read()
+    sys.path.remove(own_place)
+    sys.path.append(runtime_place)
+    python_main = _load_bootstrap(runtime_place)
+    if preload_sdk:
+        for name in PRELOADED_SDK:
+            __import__(name)
+    if namespaces:
+        syscalls.unmount(own_place + "/lambdad_spawner")
+        syscalls.unmount("/proc")
+        syscalls.mount("", "/", "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
+    zygote = Zygote(sock, pid_namespace, seccomp, python_main)
+    _forget_this_code(own_place)
+    zygote.serve()
+
+
+def _load_bootstrap(runtime_place: str) -> supervisor.PythonMain:
+    from importlib import import_module
+
+    module = import_module("lambdad_runtime.main")
+    return module.main_after_fork  # type: ignore[no-any-return]
+
+
+def _forget_this_code(own_place: str) -> None:
+    """Functions must not see these modules: their own of the same names have to win."""
+    package = __name__.rpartition(".")[0]
+    for name in list(sys.modules):
+        if name == package or name.startswith(package + "."):
+            del sys.modules[name]
+    for place in list(sys.path_importer_cache):
+        if place.startswith(own_place):
+            del sys.path_importer_cache[place]
