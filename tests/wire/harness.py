@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from lambdad.wire.access.hosts import HostNames
 from lambdad.wire.front import FrontDoor
 from lambdad.wire.service import Service
 
+_session = functools.cache(boto3.Session)  # one for all: it reads each service's model once
 SECRET = b"0123456789abcdef0123456789abcdef"
 
 
@@ -103,7 +105,7 @@ def a_client(
     validate: bool = False,
 ) -> Any:
     """A boto3 client whose requests go straight into the front door. Use it in a thread: `await asyncio.to_thread`."""
-    client = boto3.Session().client(
+    client = _session().client(
         name,
         endpoint_url="http://localhost:4566",
         region_name=region,

@@ -48,7 +48,9 @@ class FunctionsApi:
 
     async def create(self, call: ApiCall) -> Answer:
         version = await self._functions.create(parse_create(call))
-        return Answer(members=self._show(version), status=201)
+        # Unqualified also when version 1 was published in the same call (AWS: recorded 2025-11).
+        shown = show_configuration(version, version.unqualified_arn, self._runtime_version_arn)
+        return Answer(members=shown, status=201)
 
     async def get(self, call: ApiCall) -> Answer:
         view = await self._functions.find(any_version(call))
