@@ -42,6 +42,7 @@ _RECEIVE_SIZE = 65536
 _HEAD = struct.Struct(">IB")
 _INVOKE_HEAD = struct.Struct(">IBQ")
 _U32 = struct.Struct(">I")
+_RESPONSE_HEAD = struct.Struct(">IBI")
 _KIND_SIZE = 1
 _SMALL_FRAME_LIMIT = 1 << 20
 """For frames that carry no result: far more than any honest bootstrap sends."""
@@ -183,11 +184,11 @@ class FramesChannel:
             ]
         )
         length = _KIND_SIZE + 8 + len(texts) + len(event)
-        self._send(_INVOKE_HEAD.pack(length, Kind.INVOKE, invocation.deadline_ms) + texts, event)
-
-    def _send(self, head: bytes, body: bytes) -> None:
+        head = _INVOKE_HEAD.pack(length, Kind.INVOKE, invocation.deadline_ms) + texts
         # Copying megabytes together costs more than a second system call.
-        pieces = (head + body,) if len(body) <= _RECEIVE_SIZE else (head, body)
+        self._send([head + event] if len(event) <= _RECEIVE_SIZE else [head, event])
+
+    def _send(self, pieces: list[bytes]) -> None:
         parts = [memoryview(piece) for piece in pieces]
         try:
             while parts:
@@ -234,7 +235,8 @@ class FramesChannel:
                 data = self._sock.recv(_RECEIVE_SIZE)
                 if not data:
                     raise _BrokenProtocol
-                self._take(self._received + data if self._received else data)
+                if self._state is not State.BUSY or self._received or not self._take_whole_response(data):
+                    self._take(self._received + data if self._received else data)
         except (BlockingIOError, InterruptedError):
             return
         except (_BrokenProtocol, OSError, struct.error):
@@ -255,6 +257,21 @@ class FramesChannel:
         if self._large_filled == len(large):
             self._large = None
             self._on_frame(large[0], bytes(memoryview(large)[1:]))
+
+    def _take_whole_response(self, data: bytes) -> bool:
+        """The usual case, cut short: `data` is exactly one RESPONSE frame. Everything else is left to `_take`."""
+        if len(data) < _RESPONSE_HEAD.size:
+            return False
+        length, kind, text_length = _RESPONSE_HEAD.unpack_from(data)
+        body = _RESPONSE_HEAD.size + text_length + _U32.size
+        if kind != Kind.RESPONSE or len(data) != length + _U32.size or body > len(data):
+            return False
+        content_type = data[_RESPONSE_HEAD.size : body - _U32.size].decode("utf-8", "replace")
+        (peak_kib,) = _U32.unpack_from(data, body - _U32.size)
+        self._state = State.ANSWERED
+        self._events.responded(data[body:], content_type, peak_kib)
+        self._free()
+        return True
 
     def _take(self, data: bytes) -> None:
         """Works through `data`, which begins at a frame or inside one that is passed on or dropped."""
