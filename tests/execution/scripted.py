@@ -10,7 +10,8 @@ from lambdad.domain.functions import FunctionVersion, LoggingConfig, State
 from lambdad.domain.invocations import Invocation, Outcome
 from lambdad.execution.channel import ChannelEvents
 from lambdad.execution.environment import PendingCall
-from lambdad.execution.sandbox import Booted, LaunchFailed, ProcessEnd
+from lambdad.execution.sandbox import Booted, LaunchFailed
+from lambdad.execution.spawner.client import ProcessExit
 
 REQUEST_ID = "11111111-2222-3333-4444-555555555555"
 
@@ -40,7 +41,7 @@ class ScriptedRuntime:
 
     events: ChannelEvents
     environment_id: str
-    exited: asyncio.Future[ProcessEnd]
+    exited: asyncio.Future[ProcessExit]
     output: int
     delivered: list[Invocation] = field(default_factory=list)
     killed: bool = False
@@ -70,7 +71,7 @@ class ScriptedRuntime:
     def exit(self, status: int | None = None, signal: int | None = None, oom: bool = False, peak: int = 0) -> None:
         if not self.exited.done():
             os.close(self.output)
-            self.exited.set_result(ProcessEnd(status=status, signal=signal, oom_killed=oom, peak_kib=peak))
+            self.exited.set_result(ProcessExit(status=status, signal=signal, oom_killed=oom, peak_kib=peak))
 
 
 class ScriptedSandbox:
@@ -87,7 +88,7 @@ class ScriptedSandbox:
             raise LaunchFailed(self.failure)
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
-        exited: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
+        exited: asyncio.Future[ProcessExit] = asyncio.get_running_loop().create_future()
         runtime = ScriptedRuntime(events, environment_id, exited, write_end)
         self.all.append(runtime)
         self.boots.put_nowait(runtime)

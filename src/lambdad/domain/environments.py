@@ -1,11 +1,14 @@
-"""States of an execution environment, and the one table that says what may follow what."""
+"""States of an execution environment, and the one table that says what may follow what.
+
+Integers, because their hash is computed in C: each warm call looks into the table three times.
+"""
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 
-class State(Enum):
+class State(IntEnum):
     """Where an execution environment is in its life."""
 
     STARTING = auto()
@@ -23,7 +26,7 @@ class State(Enum):
     """Gone for good."""
 
 
-class Signal(Enum):
+class Signal(IntEnum):
     """What happens to an execution environment."""
 
     READY = auto()

@@ -51,9 +51,10 @@ def exited(request_id: str, status: int | None, signal: int | None) -> bytes:
     return _payload("Runtime.ExitError", f"RequestId: {request_id} Error: {exit_reason(status, signal)}")
 
 
-def invalid_entrypoint(request_id: str, reason: str) -> bytes:
-    """The payload of a call whose runtime could not be started, such as a missing or unexecutable bootstrap."""
-    return _payload("Runtime.InvalidEntrypoint", f"RequestId: {request_id} Error: {reason}")
+def not_started(request_id: str, error_type: str, reason: str) -> bytes:
+    """The payload of a call whose runtime could not be started: `Runtime.InvalidEntrypoint` for a missing or
+    unexecutable bootstrap."""
+    return _payload(error_type, f"RequestId: {request_id} Error: {reason}")
 
 
 def response_too_large() -> bytes:

@@ -28,7 +28,8 @@ from lambdad.domain.invocations import Ending, Invocation, Outcome
 from lambdad.execution.deadlines import Deadlines
 from lambdad.execution.log_capture import LogCapture
 from lambdad.execution.log_lines import SystemLines, runtime_exit
-from lambdad.execution.sandbox import Booted, LaunchFailed, LogStream, ProcessEnd, Sandbox
+from lambdad.execution.sandbox import Booted, LaunchFailed, LogStream, Sandbox
+from lambdad.execution.spawner.client import ProcessExit
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ class Environment:
             booted = await self._sandbox.boot(self.version, self.id, self._stream_name, self)
         except LaunchFailed as error:
             self._boot_task = None
-            self._launch_failed(str(error))
+            self._launch_failed(str(error), error.error_type)
             return
         except Exception as error:
             logger.exception("environment %s of %s could not be started", self.id, self.version.arn)
@@ -221,7 +222,7 @@ class Environment:
         self._capture.attach(booted.log_descriptor)
         booted.process.exited.add_done_callback(lambda future: self._process_exited(booted, future.result()))
 
-    def _launch_failed(self, reason: str, error_type: str = "Runtime.InvalidEntrypoint") -> None:
+    def _launch_failed(self, reason: str, error_type: str) -> None:
         if self.state is State.STOPPED:
             self._release()
             return
@@ -229,7 +230,7 @@ class Environment:
             return
         call = self._call
         request_id = call.invocation.request_id if call else ""
-        payload = failures.invalid_entrypoint(request_id, reason)
+        payload = failures.not_started(request_id, error_type, reason)
         self._init_broke(error_type, payload, Ending.FAILURE)
 
     # --- what the runtime tells (ChannelEvents) ---
@@ -413,7 +414,7 @@ class Environment:
         self._break()
         self._try_init_again()
 
-    def _process_exited(self, booted: Booted, end: ProcessEnd) -> None:
+    def _process_exited(self, booted: Booted, end: ProcessExit) -> None:
         if self._exit_timer is not None:
             self._exit_timer.cancel()
             self._exit_timer = None

@@ -183,6 +183,10 @@ class Pool:
         for pool in list(self._versions.values()):
             pool.expire(before)
 
+    def runs_code(self, code_sha256: str) -> bool:
+        """Whether an environment has this code (base64 of its SHA-256) mounted."""
+        return any(environment.version.code_sha256 == code_sha256 for environment in self._environments)
+
     def stop(self) -> None:
         """Ends every environment, busy ones too."""
         for environment in list(self._environments):

@@ -8,26 +8,21 @@ from typing import Protocol
 
 from lambdad.domain.functions import FunctionVersion
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessEnd:
-    """How a runtime's process ended."""
-
-    status: int | None
-    signal: int | None
-    oom_killed: bool
-    peak_kib: int
+from lambdad.execution.spawner.client import ProcessExit
 
 
 class LaunchFailed(Exception):
     """The runtime could not be started at all; the text is what AWS tells the caller about the entry point."""
 
+    def __init__(self, text: str, error_type: str = "Runtime.InvalidEntrypoint") -> None:
+        super().__init__(text)
+        self.error_type = error_type
+
 
 class RuntimeProcess(Protocol):
     """A running runtime and everything it has started."""
 
-    exited: asyncio.Future[ProcessEnd]
+    exited: asyncio.Future[ProcessExit]
 
     def kill(self) -> None:
         """SIGKILL to the whole tree."""

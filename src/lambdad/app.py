@@ -1,0 +1,321 @@
+"""The composition root: makes each object once, hands it what it needs, starts and stops everything in order.
+
+FrontDoor (wire) ── control services ── FunctionRepository ── SqliteEngine
+    └ InvokeApi ── Invoker ── Catalog, Admission
+                      └ Pool ── Environment ── Launcher ── SpawnerClient ··· spawner process
+                                    └ LogStreams ── LogService ── SqliteEngine
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gc
+import logging
+import time
+
+from lambdad.clock import SystemClock
+from lambdad.config import Settings
+from lambdad.control.keys import Keys
+from lambdad.control.plane import ControlPlane
+from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
+from lambdad.domain.errors import LambdadError
+from lambdad.domain.functions import FunctionVersion
+from lambdad.execution.environment import RuntimeVersion
+from lambdad.execution.launcher import Launcher, record_newline
+from lambdad.execution.pool import IdleExpiry, Pool
+from lambdad.execution.runtimes import catalog as runtimes
+from lambdad.execution.runtimes.interpreters import Interpreters
+from lambdad.execution.sandbox import LogStream
+from lambdad.execution.spawner.client import SpawnerClient, SpawnerOptions
+from lambdad.http.messages import Request, Response
+from lambdad.http.protocol import Exchange
+from lambdad.http.server import HttpServer
+from lambdad.invocation.admission import Admission
+from lambdad.invocation.catalog import Catalog
+from lambdad.invocation.invoker import Invoker
+from lambdad.neighbours.iam.policies import Policies
+from lambdad.neighbours.iam.roles import Roles
+from lambdad.neighbours.logs.service import LogService
+from lambdad.neighbours.sts.service import Tokens
+from lambdad.storage.functions import FunctionRepository
+from lambdad.storage.keys import AccessKeys, installation_secret
+from lambdad.storage.packages import PackageStore
+from lambdad.storage.roles import Identities
+from lambdad.storage.sqlite import SqliteEngine
+from lambdad.telemetry import Telemetry
+from lambdad.wire import errors
+from lambdad.wire.access.gate import AuthMode, Gate
+from lambdad.wire.access.hosts import HostNames
+from lambdad.wire.access.links import SignedLinks
+from lambdad.wire.front import FrontDoor, RawRoute
+from lambdad.wire.iam import iam_service
+from lambdad.wire.lambda_api import invoke, operations
+from lambdad.wire.logs import logs_service
+from lambdad.wire.own import PREFIX
+from lambdad.wire.own_keys import KeyEndpoints
+from lambdad.wire.service import Service
+from lambdad.wire.sts import sts_service
+
+logger = logging.getLogger("lambdad")
+
+STOP_GRACE_S = 10.0
+"""How long calls in progress may take when the server is told to stop."""
+CODE_LINK_S = 600
+"""A code URL is valid for ten minutes (AWS: botocore model of GetFunction)."""
+ROLE_KEYS_S = 36 * 3600
+"""Longer than an environment is kept, because its keys are set once, at its start."""
+CODE_PATH = f"{PREFIX}code/"
+
+
+TIERS = {
+    "T0": "portable, for code that you trust",
+    "T1": "Landlock and seccomp",
+    "T2": "user namespaces",
+    "T3": "namespaces, a user for each environment, memory and process limits",
+}
+
+
+class IsolationTooWeak(LambdadError):
+    """The machine does not give the isolation that was required."""
+
+
+class Application:
+    """One server. Make it before anything else in the process: it starts the spawner, which must be small."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.telemetry = Telemetry()
+        self.clock = SystemClock()
+        self._spawner = SpawnerClient.start(
+            SpawnerOptions(
+                isolation="auto" if settings.isolation.enabled else "off",
+                zygotes=settings.zygote,
+            )
+        )
+        self._interpreters = Interpreters(pythons=settings.pythons, nodes=settings.nodes)
+        self._stack = contextlib.AsyncExitStack()
+        self._server: HttpServer | None = None
+        self._isolation = ""
+
+    async def start(self) -> None:
+        """Opens the data folder, starts everything, and listens. What was begun is undone when a step fails."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        # What exists now lives as long as the server: no collection needs to look at it again. The threshold lets a
+        # few hundred invocations pass between two collections instead of seven.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    async def stop(self) -> None:
+        """Lets calls in progress end, then stops everything in the opposite order."""
+        stack, self._stack = self._stack, contextlib.AsyncExitStack()
+        await stack.aclose()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that clients on this machine use."""
+        host = self.settings.host
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"  # noqa: S104
+        elif ":" in host:
+            host = f"[{host}]"
+        return f"http://{host}:{self._server.port if self._server else self.settings.port}"
+
+    def facts(self) -> dict[str, str]:
+        """What the start message tells: how functions are isolated, and which runtimes can run."""
+        return {
+            "isolation": self._isolation,
+            "runtimes": ", ".join(self._interpreters.runnable_runtimes()) or "none: no interpreter was found",
+        }
+
+    async def _start(self) -> None:
+        stack, settings, clock = self._stack, self.settings, self.clock
+        stack.push_async_callback(self._spawner.stop)
+        await self._spawner.attach()
+        await self._check_tier()
+        engine = await SqliteEngine.open(settings.data)
+        stack.push_async_callback(engine.close)
+        packages = await PackageStore.open(settings.data)
+        stack.callback(packages.close)
+
+        logs = LogService(engine, clock)
+        logs.start()
+        stack.push_async_callback(logs.stop)
+
+        keys = Keys(AccessKeys(engine))
+        await keys.load()
+        temporary = TemporaryKeys(await installation_secret(engine, "temporary-keys"))
+        links = SignedLinks(await installation_secret(engine, "links"))
+
+        launcher = Launcher(
+            self._spawner,
+            self._interpreters,
+            code_tree=packages.tree,
+            credentials=lambda version: role_credentials(temporary, version),
+            endpoint=lambda: self.endpoint,
+        )
+        pool = Pool(
+            sandbox=launcher,
+            logs=_LogStreams(logs),
+            clock=clock,
+            runtime_version=_runtime_version,
+            idle_timeout_s=settings.idle_timeout_s,
+        )
+        stack.callback(pool.stop)
+        await self._run_loop(IdleExpiry(pool))
+
+        repository = FunctionRepository(engine)
+        admission = Admission(settings.account_concurrency)
+        for key, reserved in await repository.reservations():
+            admission.function(key.account, key.region, key.name).set_reserved(reserved)
+        catalog = Catalog(repository, pool, admission)
+        invoker = Invoker(catalog, clock, self.telemetry)
+        plane = ControlPlane(
+            repository, packages, clock, prepare=launcher.prepare, changed=catalog.changed, busy=pool.runs_code
+        )
+        await plane.start()
+        stack.push_async_callback(plane.stop)
+
+        await self._listen(engine, packages, plane, logs, invoker, keys, temporary, links)
+
+    async def _listen(
+        self,
+        engine: SqliteEngine,
+        packages: PackageStore,
+        plane: ControlPlane,
+        logs: LogService,
+        invoker: Invoker,
+        keys: Keys,
+        temporary: TemporaryKeys,
+        links: SignedLinks,
+    ) -> None:
+        settings, clock = self.settings, self.clock
+        gate = Gate(AuthMode(settings.auth), keys, temporary)
+        identities = Identities(engine)
+        tokens = Tokens(identities, temporary, time.time, requires_roles=settings.auth == "strict")
+
+        def code_url(version: FunctionVersion) -> str:
+            name = base64.b64decode(version.code_sha256).hex()
+            return self.endpoint + links.sign(f"{CODE_PATH}{name}.zip", time.time() + CODE_LINK_S)
+
+        lambda_service = Service(
+            name="lambda",
+            signing_names=("lambda",),
+            handlers=operations.handlers(plane, runtime_version_arn=runtimes.runtime_version_arn, code_url=code_url),
+        )
+        invoke_api = invoke.InvokeApi(invoker, _rest_json_error)
+        front = FrontDoor(
+            [
+                lambda_service,
+                logs_service(logs),
+                iam_service(Roles(identities, clock.now), Policies(identities, clock.now)),
+                sts_service(tokens),
+            ],
+            gate,
+            HostNames(settings.host, settings.hostnames),
+            raw_routes=[
+                RawRoute(
+                    service="lambda",
+                    method="POST",
+                    prefix=invoke.PREFIX,
+                    suffix=invoke.SUFFIX,
+                    handler=invoke_api.invoke,
+                ),
+                RawRoute(
+                    service="lambda",
+                    method="POST",
+                    prefix=invoke.STREAM_PREFIX,
+                    suffix=invoke.STREAM_SUFFIX,
+                    handler=invoke_api.invoke_with_response_stream,
+                ),
+            ],
+        )
+        KeyEndpoints(keys, gate).register(front.own_endpoints)
+        front.own_endpoints.add("GET", f"{CODE_PATH}*", _CodeDownload(packages, links).answer, is_open=True)
+
+        self._stack.push_async_callback(front.finish, STOP_GRACE_S)
+        server = HttpServer(front)
+        await server.start(settings.host, settings.port)
+        self._stack.push_async_callback(server.stop, STOP_GRACE_S)
+        self._server = server
+
+    async def _check_tier(self) -> None:
+        """Raises IsolationTooWeak when this machine gives less than was asked for."""
+        report = await self._spawner.report()
+        tier, missing = str(report["tier"]), [str(reason) for reason in report["missing"]]
+        self._isolation = f"{tier}: {TIERS[tier]}"
+        required = self.settings.isolation.required_tier
+        if int(tier[1:]) < required:
+            raise IsolationTooWeak(
+                f"--isolation requires tier T{required}, but this machine gives {tier}. "
+                + " ".join(missing or ["`lambdad doctor` tells why."])
+            )
+
+    async def _run_loop(self, loop: IdleExpiry) -> None:
+        loop.start()
+        self._stack.push_async_callback(loop.stop)
+
+
+class _LogStreams:
+    """Opens the log stream of an environment in CloudWatch Logs."""
+
+    def __init__(self, logs: LogService) -> None:
+        self._writer = logs.writer
+
+    def open(self, version: FunctionVersion, stream: str) -> LogStream:
+        return self._writer.stream(
+            version.account,
+            version.region,
+            version.logging.log_group,
+            stream,
+            record_newline=record_newline(version),
+        )
+
+
+class _CodeDownload:
+    """`GET /_lambdad/code/<sha256>.zip`, for whoever has a signed link from GetFunction."""
+
+    def __init__(self, packages: PackageStore, links: SignedLinks) -> None:
+        self._packages = packages
+        self._links = links
+
+    async def answer(self, exchange: Exchange) -> Response:
+        request: Request = exchange.request
+        if not self._links.allows(request.path, request.query, time.time()):
+            return _message(403, "This link is not valid, or no longer. Call GetFunction for a new one.")
+        name = request.path.removeprefix(CODE_PATH).removesuffix(".zip")
+        try:
+            archive = await self._packages.read(base64.b64encode(bytes.fromhex(name)).decode("ascii"))
+        except (OSError, ValueError):
+            return _message(404, "This code is no longer there: the function was updated or deleted.")
+        return Response(200, [("content-type", "application/zip")], archive)
+
+
+def _message(status: int, text: str) -> Response:
+    return Response(status, [("content-type", "text/plain; charset=utf-8")], text.encode())
+
+
+def _rest_json_error(error: LambdadError, request_id: str) -> Response:
+    return errors.render(error, errors.REST_JSON, request_id)
+
+
+def _runtime_version(version: FunctionVersion) -> RuntimeVersion:
+    runtime = version.runtime or ""
+    return RuntimeVersion(runtimes.runtime_version(runtime), runtimes.runtime_version_arn(version.region, runtime))
+
+
+def role_credentials(keys: TemporaryKeys, version: FunctionVersion) -> TemporaryCredentials:
+    """Temporary keys of a session of the function's role, named after the function as on AWS."""
+    account = version.role.split(":")[4]
+    role = version.role.rpartition("/")[2]
+    return keys.issue(
+        account=account,
+        arn=f"arn:aws:sts::{account}:assumed-role/{role}/{version.name}",
+        user_id=f"AROA:{version.name}",
+        expires_at=time.time() + ROLE_KEYS_S,
+    )

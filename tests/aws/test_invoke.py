@@ -1,0 +1,510 @@
+"""Synchronous invocation through boto3 against a real server and real functions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+import time
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.aws.deploying import Deployer, tail_of
+
+ECHO = "def handler(event, context):\n    return event\n"
+
+
+def refused(call: Any, **arguments: Any) -> dict[str, Any]:
+    with pytest.raises(ClientError) as error:
+        call(**arguments)
+    return dict(error.value.response)
+
+
+# --- answers ---
+
+
+@pytest.mark.parametrize("event", [{"a": 1, "ü": "é"}, [1, 2], "text", 5, None, True, {}])
+def test_an_event_comes_back(deploy: Deployer, event: object) -> None:
+    name = deploy(ECHO)
+    response = deploy.invoke(name, json.dumps(event).encode())
+    assert json.loads(response["Payload"]) == event
+    assert response["StatusCode"] == 200
+    assert response["ExecutedVersion"] == "$LATEST"
+    assert "FunctionError" not in response
+    assert "LogResult" not in response
+
+
+def test_no_return_value_is_null(deploy: Deployer) -> None:
+    assert deploy.invoke(deploy("def handler(e, c):\n    pass\n"))["Payload"] == b"null"
+
+
+def test_an_absent_body_is_an_empty_object(deploy: Deployer) -> None:
+    assert deploy.invoke(deploy(ECHO))["Payload"] == b"{}"
+
+
+def test_the_request_id_is_the_functions(deploy: Deployer) -> None:
+    name = deploy("def handler(e, c):\n    return c.aws_request_id\n")
+    response = deploy.invoke(name)
+    assert json.loads(response["Payload"]) == response["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"]
+
+
+def test_the_headers_of_an_answer(deploy: Deployer) -> None:
+    headers = deploy.invoke(deploy(ECHO))["ResponseMetadata"]["HTTPHeaders"]
+    assert headers["content-type"] == "application/json"
+    assert headers["x-amz-executed-version"] == "$LATEST"
+    assert headers["x-amzn-remapped-content-length"] == "0"
+    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0;Lineage=1:[0-9a-f]{8}:0",
+                        headers["x-amzn-trace-id"])  # fmt: skip
+    assert uuid.UUID(headers["x-amzn-requestid"])
+
+
+def test_dry_run_runs_nothing(deploy: Deployer, logs_client: Any) -> None:
+    name = deploy(ECHO)
+    response = deploy.invoke(name, InvocationType="DryRun")
+    assert response["StatusCode"] == 204
+    assert response["Payload"] == b""
+    assert "ExecutedVersion" not in response
+    assert not logs_client.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
+
+
+def test_globals_live_on_in_a_warm_environment(deploy: Deployer) -> None:
+    name = deploy("n = 0\ndef handler(e, c):\n    global n\n    n += 1\n    return n\n")
+    assert [json.loads(deploy.invoke(name)["Payload"]) for _ in range(3)] == [1, 2, 3]
+
+
+def test_the_context_and_the_environment(deploy: Deployer) -> None:
+    name = deploy(
+        """
+import os
+def handler(event, context):
+    return {
+        "name": context.function_name, "version": context.function_version, "arn": context.invoked_function_arn,
+        "memory": context.memory_limit_in_mb, "group": context.log_group_name, "stream": context.log_stream_name,
+        "left": context.get_remaining_time_in_millis(), "custom": context.client_context.custom,
+        "cwd": os.getcwd(), "root": os.environ["LAMBDA_TASK_ROOT"], "mine": os.environ["MINE"],
+        "secret": os.environ.get("LAMBDAD_TEST_SECRET"), "trace": os.environ["_X_AMZN_TRACE_ID"],
+        "uid": os.getuid(), "file": __file__,
+    }
+""",
+        Timeout=7,
+        MemorySize=256,
+        Environment={"Variables": {"MINE": "yes"}},
+    )
+    context = base64.b64encode(json.dumps({"custom": {"k": "v"}}).encode()).decode()
+    seen = json.loads(deploy.invoke(name, ClientContext=context)["Payload"])
+    assert seen["name"] == name
+    assert seen["version"] == "$LATEST"
+    assert seen["arn"] == f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    assert seen["memory"] == "256"
+    assert seen["group"] == f"/aws/lambda/{name}"
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", seen["stream"])
+    assert 5000 < seen["left"] <= 7000
+    assert seen["custom"] == {"k": "v"}
+    assert seen["mine"] == "yes"
+    assert seen["secret"] is None
+    assert seen["trace"].startswith("Root=1-")
+    assert seen["cwd"] == seen["root"]
+
+
+def test_boto3_can_be_imported(deploy: Deployer) -> None:
+    name = deploy("import boto3\ndef handler(e, c):\n    return boto3.__name__\n", Timeout=20)
+    assert json.loads(deploy.invoke(name)["Payload"]) == "boto3"
+
+
+# --- failures ---
+
+
+def test_an_exception(deploy: Deployer) -> None:
+    name = deploy('def handler(e, c):\n    raise Exception("Handler fails")\n')
+    response = deploy.invoke(name)
+    assert response["StatusCode"] == 200
+    assert response["FunctionError"] == "Unhandled"
+    assert response["ExecutedVersion"] == "$LATEST"
+    request_id = response["ResponseMetadata"]["RequestId"]
+    assert response["Payload"].decode() == (
+        '{"errorMessage": "Handler fails", "errorType": "Exception", "requestId": "' + request_id + '", '
+        '"stackTrace": ["  File \\"/var/task/app.py\\", line 2, in handler\\n    raise Exception(\\"Handler fails\\")\\n"]}'
+    )
+
+
+def test_a_module_that_fails_to_load(deploy: Deployer) -> None:
+    response = deploy.invoke(deploy('raise Exception("Runtime startup fails")\n'), LogType="Tail")
+    error = json.loads(response["Payload"])
+    assert (error["errorMessage"], error["errorType"], error["requestId"]) == ("Runtime startup fails", "Exception", "")
+    assert error["stackTrace"][0].startswith('  File "/var/lang/lib/python3.11/importlib/__init__.py", line ')
+    assert error["stackTrace"][-1] == (
+        '  File "/var/task/app.py", line 1, in <module>\n    raise Exception("Runtime startup fails")\n'
+    )
+    assert "\tPhase: init\tStatus: error\tError Type: Exception" in tail_of(response)
+    assert "\tPhase: invoke\tStatus: error\tError Type: Exception" in tail_of(response)
+
+
+@pytest.mark.parametrize(
+    ("code", "handler", "error_type", "message"),
+    [
+        ("x = 1\n", "app.nothing", "Runtime.HandlerNotFound", "Handler 'nothing' missing on module 'app'"),
+        ("x = 1\n", "other.handler", "Runtime.ImportModuleError", "Unable to import module 'other': No module named 'other'"),
+        ("x = 1\n", "app", "Runtime.MalformedHandlerName", "Bad handler 'app': not enough values to unpack (expected 2, got 1)"),
+        ("def handler(e, c):\n    return {1}\n", "app.handler", "Runtime.MarshalError",
+         "Unable to marshal response: Object of type set is not JSON serializable"),
+    ],
+)  # fmt: skip
+def test_what_the_runtime_refuses(deploy: Deployer, code: str, handler: str, error_type: str, message: str) -> None:
+    response = deploy.invoke(deploy(code, Handler=handler))
+    error = json.loads(response["Payload"])
+    assert (error["errorType"], error["errorMessage"], error["stackTrace"]) == (error_type, message, [])
+    assert response["FunctionError"] == "Unhandled"
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("sys.exit(0)", "Runtime exited without providing a reason"),
+        ("os._exit(3)", "Runtime exited with error: exit status 3"),
+        ("os.kill(os.getpid(), 9)", "Runtime exited with error: signal: killed"),
+        ("os.kill(os.getpid(), 11)", "Runtime exited with error: signal: segmentation fault"),
+    ],
+)
+def test_an_exit(deploy: Deployer, statement: str, reason: str) -> None:
+    name = deploy(
+        f"import os, sys\nn = 0\ndef handler(e, c):\n    global n\n    n += 1\n    if e == 'go':\n        {statement}\n    return n\n"
+    )
+    assert deploy.invoke(name)["Payload"] == b"1"
+    response = deploy.invoke(name, "go")
+    request_id = response["ResponseMetadata"]["RequestId"]
+    assert json.loads(response["Payload"]) == {
+        "errorType": "Runtime.ExitError",
+        "errorMessage": f"RequestId: {request_id} Error: {reason}",
+    }
+    assert deploy.invoke(name)["Payload"] == b"1"
+
+
+def test_a_timeout_keeps_tmp_and_the_log_stream(deploy: Deployer) -> None:
+    name = deploy(
+        """
+import time, os
+n = 0
+def handler(event, context):
+    global n
+    n += 1
+    if event == "sleep":
+        open("/tmp/kept", "w").write("some-content")
+        time.sleep(30)
+    return [n, os.path.exists("/tmp/kept") and open("/tmp/kept").read(), context.log_stream_name]
+""",
+        Timeout=1,
+    )
+    before = json.loads(deploy.invoke(name)["Payload"])
+    response = deploy.invoke(name, "sleep", LogType="Tail")
+    request_id = response["ResponseMetadata"]["RequestId"]
+    assert response["Payload"].decode() == (
+        f'{{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: {request_id} Error: '
+        'Task timed out after 1.00 seconds"}'
+    )
+    assert re.search(r"\tDuration: 1000.00 ms\tBilled Duration: 1000 ms\t.*\tStatus: timeout\n$", tail_of(response))
+    after = json.loads(deploy.invoke(name)["Payload"])
+    assert after == [1, "some-content", before[2]]
+
+
+def test_out_of_memory(deploy: Deployer) -> None:
+    name = deploy(
+        "def handler(e, c):\n    x = bytearray(600 * 1024 * 1024)\n    return len(x)\n", MemorySize=128, Timeout=20
+    )
+    response = deploy.invoke(name, LogType="Tail")
+    request_id = response["ResponseMetadata"]["RequestId"]
+    assert json.loads(response["Payload"]) == {
+        "errorType": "Runtime.ExitError",
+        "errorMessage": f"RequestId: {request_id} Error: Runtime exited with error: signal: killed",
+    }
+    assert "\tStatus: error\tError Type: Runtime.OutOfMemory\n" in tail_of(response)
+
+
+# --- requests that are refused ---
+
+
+def test_an_event_that_is_not_json(deploy: Deployer) -> None:
+    error = refused(deploy.client.invoke, FunctionName=deploy(ECHO), Payload=b"n\x87r\x9e\xe9\xb5\xd7I\xee\x9bmt")
+    assert error["Error"]["Code"] == "InvalidRequestContentException"
+    assert error["message"] == (
+        "Could not parse request body into json: Could not parse payload into json: Invalid UTF-8 start byte 0x87\n"
+        " at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: 3]"
+    )
+    assert error["Type"] == "User"
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_sizes_of_events(deploy: Deployer) -> None:
+    name = deploy("def handler(e, c):\n    return len(e)\n", MemorySize=512)
+    limit = 6_291_456
+    assert json.loads(deploy.invoke(name, b'"' + b"x" * (limit - 2) + b'"')["Payload"]) == limit - 2
+    error = refused(deploy.client.invoke, FunctionName=name, Payload=b'"' + b"x" * (limit - 1) + b'"')
+    assert error["Error"]["Code"] == "RequestEntityTooLargeException"
+    assert error["Error"]["Message"] == (
+        f"{limit + 1} byte payload is too large for the RequestResponse invocation type (limit {limit} bytes)"
+    )
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 413
+    error = refused(deploy.client.invoke, FunctionName=name, Payload=b'"' + b"x" * (9 * 1024 * 1024) + b'"')
+    assert error["Error"]["Message"] == f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
+
+
+def test_sizes_of_responses(deploy: Deployer) -> None:
+    name = deploy("def handler(e, c):\n    return 'x' * e\n", MemorySize=512)
+    limit = 6_291_556
+    assert len(deploy.invoke(name, limit - 2)["Payload"]) == limit
+    response = deploy.invoke(name, limit - 1)
+    assert response["Payload"] == (
+        b'{"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes).",'
+        b'"errorType":"Function.ResponseSizeTooLarge"}'
+    )
+    assert response["FunctionError"] == "Unhandled"
+    assert deploy.invoke(name, 1)["Payload"] == b'"x"'
+
+
+def test_an_unknown_function(deploy: Deployer) -> None:
+    error = refused(deploy.client.invoke, FunctionName="doesnotexist")
+    assert error["Error"] == {
+        "Code": "ResourceNotFoundException",
+        "Message": "Function not found: arn:aws:lambda:us-east-1:000000000000:function:doesnotexist:$LATEST",
+    }
+
+
+def test_an_invocation_type_that_does_not_exist(deploy: Deployer) -> None:
+    error = refused(deploy.client.invoke, FunctionName=deploy(ECHO), InvocationType="Later")
+    assert error["Error"]["Code"] == "ValidationException"
+    assert "Value 'Later' at 'invocationType' failed to satisfy constraint" in error["Error"]["Message"]
+
+
+def test_a_client_context_that_is_no_json(deploy: Deployer) -> None:
+    error = refused(deploy.client.invoke, FunctionName=deploy(ECHO), ClientContext="no base64")
+    assert error["Error"]["Code"] == "InvalidRequestContentException"
+
+
+# --- versions and aliases ---
+
+
+def test_versions_and_weighted_aliases(deploy: Deployer) -> None:
+    client = deploy.client
+    name = deploy("def handler(e, c):\n    return [1, c.function_version, c.invoked_function_arn]\n")
+    assert client.publish_version(FunctionName=name)["Version"] == "1"
+    from tests.aws.deploying import zipped
+
+    code = "def handler(e, c):\n    return [2, c.function_version, c.invoked_function_arn]\n"
+    client.update_function_code(FunctionName=name, ZipFile=zipped({"app.py": code}))
+    deploy.wait_updated(name)
+    assert client.publish_version(FunctionName=name)["Version"] == "2"
+    client.create_alias(
+        FunctionName=name, Name="prod", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}}
+    )
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    assert json.loads(deploy.invoke(name, Qualifier="1")["Payload"]) == [1, "1", f"{arn}:1"]
+    assert json.loads(deploy.invoke(f"{name}:2")["Payload"]) == [2, "2", f"{arn}:2"]
+    executed = set()
+    for _ in range(40):
+        response = deploy.invoke(f"{arn}:prod")
+        number, version, invoked = json.loads(response["Payload"])
+        assert response["ExecutedVersion"] == version == str(number)
+        assert invoked == f"{arn}:prod"
+        executed.add(version)
+    assert executed == {"1", "2"}
+    error = refused(client.invoke, FunctionName=name, Qualifier="nobody")
+    assert error["Error"]["Message"] == f"Function not found: {arn}:nobody"
+
+
+def test_an_update_does_not_drop_calls_that_run(deploy: Deployer) -> None:
+    name = deploy("import time\ndef handler(e, c):\n    time.sleep(e)\n    return 'old'\n", Timeout=10)
+    deploy.invoke(name, 0)
+    answers: list[bytes] = []
+    thread = threading.Thread(target=lambda: answers.append(deploy.invoke(name, 0.5)["Payload"]))
+    thread.start()
+    deploy.client.update_function_configuration(FunctionName=name, Environment={"Variables": {"A": "1"}})
+    deploy.wait_updated(name)
+    assert deploy.invoke(name, 0)["Payload"] == b'"old"'
+    thread.join(10)
+    assert answers == [b'"old"']
+
+
+# --- concurrency ---
+
+
+def test_a_reservation_of_zero_throttles(deploy: Deployer) -> None:
+    name = deploy(ECHO)
+    deploy.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    error = refused(deploy.client.invoke, FunctionName=name)
+    assert error["Error"] == {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
+    assert error["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 429
+    deploy.client.delete_function_concurrency(FunctionName=name)
+    assert deploy.invoke(name, 1)["Payload"] == b"1"
+
+
+def test_calls_of_one_function_run_at_once(deploy: Deployer) -> None:
+    name = deploy("import time, os\ndef handler(e, c):\n    time.sleep(1)\n    return os.getpid()\n", Timeout=20)
+    answers: list[Any] = []
+    started = time.monotonic()
+    threads = [threading.Thread(target=lambda: answers.append(deploy.invoke(name))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(answers) == 20
+    assert all("FunctionError" not in answer for answer in answers)
+    # One after the other they would take 20 s; the bound leaves room for a slow machine.
+    assert time.monotonic() - started < 12
+
+
+# --- logs ---
+
+
+def test_the_tail_has_the_whole_log_of_a_cold_start(deploy: Deployer) -> None:
+    name = deploy("print('loading')\ndef handler(e, c):\n    print('hello')\n    return 1\n")
+    response = deploy.invoke(name, LogType="Tail")
+    request_id = response["ResponseMetadata"]["RequestId"]
+    assert re.fullmatch(
+        r"INIT_START Runtime Version: python:3\.11\.\S+\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}\n"
+        rf"loading\nSTART RequestId: {request_id} Version: \$LATEST\nhello\nEND RequestId: {request_id}\n"
+        rf"REPORT RequestId: {request_id}\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\t"
+        r"Max Memory Used: \d+ MB\tInit Duration: [\d.]+ ms\t\n",
+        tail_of(response),
+    )
+
+
+def test_the_tail_is_cut_to_4_kb(deploy: Deployer) -> None:
+    name = deploy("def handler(e, c):\n    print('x' * 10000)\n")
+    assert len(base64.b64decode(deploy.invoke(name, LogType="Tail")["LogResult"])) == 4096
+
+
+def test_logs_are_there_when_the_call_returns(deploy: Deployer, logs_client: Any) -> None:
+    name = deploy("def handler(e, c):\n    print('multi\\nline\\nstring')\n    print('another\\rline')\n")
+    deploy.invoke(name)
+    events = logs_client.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+    messages = [event["message"] for event in events]
+    assert messages[0].startswith("INIT_START Runtime Version: ")
+    assert messages[1].startswith("START RequestId: ")
+    assert messages[2:6] == ["multi\n", "line\n", "string\n", "another\rline\n"]
+    assert messages[6].startswith("END RequestId: ")
+    assert messages[7].startswith("REPORT RequestId: ")
+    assert len(messages) == 8
+
+
+def test_an_exception_is_one_log_event(deploy: Deployer, logs_client: Any) -> None:
+    name = deploy('def handler(e, c):\n    raise Exception("boom")\n')
+    deploy.invoke(name)
+    events = logs_client.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="ERROR")["events"]
+    assert [event["message"].splitlines()[:3] for event in events] == [
+        [
+            "[ERROR] Exception: boom",
+            "Traceback (most recent call last):",
+            '\u00a0\u00a0File "/var/task/app.py", line 2, in handler',
+        ]
+    ]
+
+
+def test_a_function_that_prints_much_is_not_held_up(deploy: Deployer) -> None:
+    name = deploy(
+        "def handler(e, c):\n    line = 'x' * 99 + '\\n'\n    for _ in range(500000):\n        print(line, end='')\n    return 'done'\n",
+        Timeout=60,
+        MemorySize=256,
+    )
+    response = deploy.invoke(name, LogType="Tail")
+    assert response["Payload"] == b'"done"'
+    assert "REPORT RequestId" in tail_of(response)
+
+
+# --- streaming ---
+
+
+def test_streaming_a_function_that_does_not_stream(deploy: Deployer) -> None:
+    name = deploy(ECHO)
+    response = deploy.client.invoke_with_response_stream(FunctionName=name, Payload=b'{"a":1}', LogType="Tail")
+    assert response["StatusCode"] == 200
+    assert response["ExecutedVersion"] == "$LATEST"
+    events = list(response["EventStream"])
+    assert b"".join(event["PayloadChunk"]["Payload"] for event in events if "PayloadChunk" in event) == b'{"a": 1}'
+    assert "REPORT" in base64.b64decode(events[-1]["InvokeComplete"]["LogResult"]).decode()
+
+
+@pytest.mark.node
+def test_streaming_arrives_piece_by_piece(deploy: Deployer) -> None:
+    name = deploy(
+        """
+export const handler = awslambda.streamifyResponse(async (event, stream, context) => {
+  stream.setContentType('text/plain');
+  for (const part of ['a', 'b', 'c']) {
+    stream.write(part);
+    await new Promise(resolve => setTimeout(resolve, 30));
+  }
+  stream.end();
+});
+""",
+        runtime="nodejs20.x",
+        Timeout=10,
+    )
+    response = deploy.client.invoke_with_response_stream(FunctionName=name)
+    chunks = [event["PayloadChunk"]["Payload"] for event in response["EventStream"] if "PayloadChunk" in event]
+    assert chunks == [b"a", b"b", b"c"]
+    assert response["ResponseMetadata"]["HTTPHeaders"]["x-amzn-remapped-content-type"] == "text/plain"
+    assert deploy.invoke(name)["Payload"] == b"abc"
+
+
+# --- other runtimes ---
+
+
+@pytest.mark.node
+def test_node(deploy: Deployer) -> None:
+    name = deploy(
+        "export const handler = async (event, context) => ({event, id: context.awsRequestId, node: process.version});\n",
+        runtime="nodejs20.x",
+        Timeout=10,
+    )
+    response = deploy.invoke(name, {"a": 1})
+    seen = json.loads(response["Payload"])
+    assert seen["event"] == {"a": 1}
+    assert seen["id"] == response["ResponseMetadata"]["RequestId"]
+
+
+@pytest.mark.node
+def test_a_node_error(deploy: Deployer) -> None:
+    name = deploy("export const handler = async () => { throw new Error('some_error_msg'); };\n", runtime="nodejs20.x")
+    response = deploy.invoke(name)
+    error = json.loads(response["Payload"])
+    assert list(error) == ["errorType", "errorMessage", "trace"]
+    assert (error["errorType"], error["errorMessage"]) == ("Error", "some_error_msg")
+    assert error["trace"][0] == "Error: some_error_msg"
+    assert response["FunctionError"] == "Unhandled"
+
+
+BOOTSTRAP = """#!/bin/sh
+set -eu
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while true; do
+  headers=$(mktemp)
+  event=$(curl -sS -D "$headers" "$api/next")
+  id=$(grep -i '^lambda-runtime-aws-request-id:' "$headers" | tr -d '[:space:]' | cut -d: -f2)
+  echo "custom runtime saw $_HANDLER"
+  curl -sS -o /dev/null -X POST -d "{\\"custom\\": $event}" "$api/$id/response"
+done
+"""
+
+
+@pytest.mark.parametrize("runtime", ["provided.al2", "provided.al2023"])
+def test_a_custom_runtime(deploy: Deployer, runtime: str) -> None:
+    name = deploy({"bootstrap": BOOTSTRAP}, runtime=runtime, Handler="any.thing", Timeout=20)
+    response = deploy.invoke(name, {"a": 1}, LogType="Tail")
+    assert json.loads(response["Payload"]) == {"custom": {"a": 1}}
+    assert "custom runtime saw any.thing\n" in tail_of(response)
+    assert json.loads(deploy.invoke(name, 5)["Payload"]) == {"custom": 5}
+
+
+def test_a_missing_bootstrap(deploy: Deployer) -> None:
+    name = deploy({"other": "x"}, runtime="provided.al2023")
+    response = deploy.invoke(name)
+    request_id = response["ResponseMetadata"]["RequestId"]
+    assert json.loads(response["Payload"]) == {
+        "errorType": "Runtime.InvalidEntrypoint",
+        "errorMessage": f"RequestId: {request_id} Error: "
+        "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]",
+    }
