@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 MAX_EVENT_BYTES: Final = 1_048_576 - 26
 """The largest message of one event: 1 MB less the 26 bytes that the service counts for each (CloudWatch Logs guide)."""
@@ -19,19 +19,6 @@ RECORD_NEWLINE: Final = b"\xff"
 
 The byte occurs in no UTF-8 text, so nothing that a function prints can be mistaken for it.
 """
-
-
-class LogStream(Protocol):
-    """Where one execution environment's lines go. Every method returns at once and is called on the event loop."""
-
-    def append(self, timestamp_ms: int, lines: bytes) -> None:
-        """Complete lines, each ended by a newline; every one becomes an event of this time (Unix ms)."""
-
-    def append_event(self, timestamp_ms: int, message: bytes) -> None:
-        """One event, whatever newlines are in it."""
-
-    def close(self) -> None:
-        """No more lines will come; what was appended is still stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

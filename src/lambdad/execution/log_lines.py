@@ -289,7 +289,8 @@ class ApplicationFilter:
         """Those of the complete lines that the level lets pass."""
         if self._threshold == 0 or b'"level"' not in lines:
             return lines
-        return b"".join(line for line in lines.splitlines(keepends=True) if self._passes(line))
+        # Not splitlines: that would also cut at carriage returns.
+        return b"\n".join(line for line in lines.split(b"\n") if self._passes(line))
 
     def _passes(self, line: bytes) -> bool:
         if not line.startswith(b"{"):

@@ -85,7 +85,7 @@ _SELECT: Final = (
     # CROSS JOIN keeps the segments outside: they are read in the order of their index and only as far as needed.
     # The join leaves out what deleted streams have left behind.
     " FROM log_segment g CROSS JOIN log_stream s WHERE s.id = g.stream_id"
-    " AND g.last_ms >= :start AND g.first_ms <= :end"
+    " AND g.last_ms >= :start AND g.first_ms >= :floor AND g.first_ms <= :end"
 )
 _ID, _FIRST_MS, _INGESTED_MS, _BYTES, _NAME, _DATA = range(6)
 
@@ -99,7 +99,7 @@ class _Segments:
         self._rows = _READ_ROWS[0]
         start = max(query.start_ms, query.after.timestamp_ms)
         end = min(query.end_ms, query.before.timestamp_ms, TIME_LIMIT)
-        self._args: dict[str, Any] = {"start": start, "end": end}
+        self._args: dict[str, Any] = {"start": start, "floor": start - MAX_SPAN_MS, "end": end}
         sql = _SELECT
         if query.stream_id is not None:
             sql += " AND g.stream_id = :stream_id"
@@ -118,14 +118,16 @@ class _Segments:
             self._args |= {"at_ms": end, "at_id": TIME_LIMIT}
         else:
             sql += " AND (g.first_ms, g.id) > (:at_ms, :at_id) ORDER BY g.first_ms, g.id"
-            self._args |= {"at_ms": start - MAX_SPAN_MS - 1, "at_id": 0}
+            self._args |= {"at_ms": start - MAX_SPAN_MS, "at_id": 0}
         self._sql = f"{sql} LIMIT :rows"
 
     async def next_rows(self, worst_ms: int | None) -> list[Row]:
         """The next rows; `worst_ms` is the time of the last event of a full page, behind which nothing counts."""
         if worst_ms is not None:
-            bound = "start" if self._descending else "end"
-            self._args[bound] = worst_ms
+            if self._descending:
+                self._args |= {"start": worst_ms, "floor": worst_ms - MAX_SPAN_MS}
+            else:
+                self._args["end"] = worst_ms
         self._args["rows"] = self._rows
         rows = await self._engine.read(self._sql, dict(self._args))
         if rows:
@@ -173,8 +175,8 @@ class _Page:
     def scan(self, rows: Sequence[Row]) -> None:
         """Takes the wanted events of these segments. Runs in a thread."""
         matches = self._query.matches
-        low, high = self._low, self._high
         for row in rows:
+            low, high = self._low, self._high  # _trim moves them
             segment, first_ms, ingested_ms, _, name, data = row
             for index, (stamp, raw) in enumerate(unpack(first_ms, data)):
                 position = Position(stamp, segment, index)

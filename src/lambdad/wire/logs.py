@@ -231,7 +231,7 @@ class _EventHandlers:
 
 
 def render_group(group: LogGroup) -> dict[str, Any]:
-    """A group as DescribeLogGroups lists it (AWS: recorded 2026-02). Stored bytes are not counted, as on AWS at first."""
+    """A group as DescribeLogGroups lists it (AWS: recorded 2026-02). Stored bytes are not counted."""
     members: dict[str, Any] = {
         "logGroupName": group.name,
         "creationTime": group.created_ms,

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Final
+from typing import Final, NamedTuple
 
 from lambdad.clock import Clock
+from lambdad.domain.logs import RECORD_NEWLINE
 from lambdad.loops import Loop
 from lambdad.storage.engine import StorageError
 from lambdad.storage.log_segments import Chunk, Kind, pack
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 FLUSH_INTERVAL_S: Final = 0.1
 UNFLUSHED_LIMIT: Final = 16 * 1024 * 1024
 """Bytes in memory, of all streams, those being written included."""
+_KINDS: Final = {RECORD_NEWLINE: Kind.LINES, b"\r": Kind.LINES_CR}
 _CHUNK_OVERHEAD: Final = 128
 """What a chunk takes in memory besides its text, about."""
 _INLINE_LIMIT: Final = 16_384
@@ -32,12 +34,13 @@ _INLINE_LIMIT: Final = 16_384
 class LogStreamHandle:
     """Takes the lines of one stream. Made by `LogWriter.stream`; every method is called on the event loop."""
 
-    __slots__ = ("_chunks", "_dropped", "_ids", "_is_closed", "_kind", "_size", "_writer", "name")
+    __slots__ = ("_chunks", "_dropped", "_ids", "_is_closed", "_kind", "_size", "_writer", "name", "record_newline")
 
-    def __init__(self, writer: LogWriter, name: StreamName, kind: Kind) -> None:
+    def __init__(self, writer: LogWriter, name: StreamName, record_newline: bytes) -> None:
         self.name = name
+        self.record_newline = record_newline
         self._writer = writer
-        self._kind = kind
+        self._kind = _KINDS[record_newline]
         self._chunks: list[Chunk] = []
         self._size = 0
         self._dropped = 0
@@ -76,25 +79,18 @@ class LogStreamHandle:
         if writer._unflushed >= writer._hurry_from:
             writer._relieve()
 
-    def _take(self) -> tuple[list[Chunk], int]:
-        """Hands over what is to be stored, and its size in memory."""
-        chunks, size = self._chunks, self._size
-        if self._dropped:
-            text = f"{self._dropped} log events dropped: more was written than could be stored in time\n"
-            stamp = chunks[0][0] if chunks else self._writer._clock.time_ms()
-            notice = text.encode()
-            chunks.insert(0, (stamp, Kind.LINES, notice))
-            size += len(notice) + _CHUNK_OVERHEAD
-            self._writer._unflushed += len(notice) + _CHUNK_OVERHEAD
-            self._dropped = 0
+    def _take(self, now_ms: int) -> _Taken:
+        """Hands over what is to be stored."""
+        taken = _Taken(self, self._chunks, self._size, self._dropped, now_ms)
         self._chunks = []
-        self._size = 0
-        return chunks, size
+        self._size = self._dropped = 0
+        return taken
 
-    def _give_back(self, chunks: list[Chunk], size: int) -> None:
+    def _give_back(self, taken: _Taken) -> None:
         """Takes back what could not be stored, in front of what came since."""
-        self._chunks = chunks + self._chunks
-        self._size += size
+        self._chunks = taken.chunks + self._chunks
+        self._size += taken.size
+        self._dropped += taken.dropped
 
     def _drop(self, size: int) -> int:
         """Drops the oldest chunks, at least `size` bytes if there are as many; the bytes that were freed."""
@@ -141,17 +137,16 @@ class LogWriter(Loop):
         self._most_unflushed = 0
 
     def stream(
-        self, account: str, region: str, group: str, stream_name: str, *, carriage_returns: bool = True
+        self, account: str, region: str, group: str, stream_name: str, *, record_newline: bytes = RECORD_NEWLINE
     ) -> LogStreamHandle:
         """A stream to append to; group and stream appear in storage with the first text.
 
-        A newline inside one record is a carriage return in what is appended, as runtime clients write it that have no
-        log descriptor of their own. Without `carriage_returns` it is RECORD_NEWLINE, and carriage returns that the
-        function prints are kept (AWS: recorded 2025-11).
+        `record_newline` stands for a newline inside one record: RECORD_NEWLINE, or a carriage return, which runtime
+        clients write that have no log descriptor of their own. With the former, carriage returns that a function
+        prints are kept (AWS: recorded 2025-11).
         """
         self._open_streams += 1
-        kind = Kind.LINES_CR if carriage_returns else Kind.LINES
-        return LogStreamHandle(self, StreamName(account, region, group, stream_name), kind)
+        return LogStreamHandle(self, StreamName(account, region, group, stream_name), record_newline)
 
     @property
     def is_congested(self) -> bool:
@@ -228,32 +223,50 @@ class LogWriter(Loop):
         self._most_unflushed = max(self._most_unflushed, self._unflushed)
 
     async def _store(self) -> None:
-        taken: list[tuple[LogStreamHandle, list[Chunk], int]] = []
+        taken: list[_Taken] = []
         try:
-            handles = list(self._dirty)
+            now_ms = self._clock.time_ms()
+            taken = [handle._take(now_ms) for handle in self._dirty]
             self._dirty.clear()
-            taken = [(handle, *handle._take()) for handle in handles]
-            size = sum(size for _, _, size in taken)
             self._most_unflushed = max(self._most_unflushed, self._unflushed)
-            if size <= _INLINE_LIMIT:
-                batches = _pack(taken)
+            if sum(part.size for part in taken) <= _INLINE_LIMIT:
+                batches = [part.pack() for part in taken]
             else:
-                batches = await asyncio.get_running_loop().run_in_executor(None, _pack, taken)
-            ids = await self._storage.append(batches, self._clock.time_ms())
+                batches = await asyncio.get_running_loop().run_in_executor(
+                    None, lambda: [part.pack() for part in taken]
+                )
+            ids = await self._storage.append(batches, now_ms)
         except BaseException:
-            for handle, chunks, size in taken:
-                handle._give_back(chunks, size)
-                self._dirty[handle] = None
+            for part in taken:
+                part.handle._give_back(part)
+                self._dirty[part.handle] = None
             raise
         else:
-            for (handle, _, size), stream_ids in zip(taken, ids, strict=True):
-                handle._ids = stream_ids
-                self._unflushed -= size
-                self._stored_bytes += size
+            for part, stream_ids in zip(taken, ids, strict=True):
+                part.handle._ids = stream_ids
+                self._unflushed -= part.size
+                self._stored_bytes += part.size
             self._flushes += 1
         finally:
             self._flushing = None
 
 
-def _pack(taken: list[tuple[LogStreamHandle, list[Chunk], int]]) -> list[StreamBatch]:
-    return [StreamBatch(handle.name, handle._ids, list(pack(chunks))) for handle, chunks, _ in taken]
+class _Taken(NamedTuple):
+    """What one stream hands over to be stored."""
+
+    handle: LogStreamHandle
+    chunks: list[Chunk]
+    size: int
+    """Bytes in memory."""
+    dropped: int
+    """Events that were lost before the chunks."""
+    now_ms: int
+
+    def pack(self) -> StreamBatch:
+        """Packed for the storage, with a notice in place of what was lost."""
+        chunks = self.chunks
+        if self.dropped:
+            notice = f"{self.dropped} log events dropped: more was written than could be stored in time\n"
+            stamp = chunks[0][0] if chunks else self.now_ms
+            chunks = [(stamp, Kind.LINES, notice.encode()), *chunks]
+        return StreamBatch(self.handle.name, self.handle._ids, list(pack(chunks)))
