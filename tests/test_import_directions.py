@@ -37,8 +37,13 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """For each part, the libraries it may import beside the standard library; the others none."""
 
-READS_THE_ENVIRONMENT = ("config.py", "execution/runtimes/python/", "execution/spawner/")
-"""Settings come from config.py. Bootstraps run inside functions; the spawner is a process of its own."""
+READS_THE_ENVIRONMENT = (
+    "config.py",
+    "execution/runtimes/python/",  # runs inside functions
+    "execution/runtimes/interpreters.py",  # PATH and the version managers' variables, to find interpreters
+    "execution/spawner/",  # a process of its own
+)
+"""Settings come from config.py and nowhere else."""
 
 
 def parts() -> list[str]:

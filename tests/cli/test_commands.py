@@ -161,6 +161,20 @@ def test_doctor_warns_of_misspelt_variables(monkeypatch):
     assert "LAMBDAD_PROT" in findings("--port", "0")[1]["variable"]["detail"]
 
 
+def test_doctor_shows_isolation_and_interpreters():
+    _, found = findings("--port", "0", "--isolation", "off")
+    assert found["tier"]["detail"].startswith("T0")
+    own = f"python3.{sys.version_info.minor}"
+    assert found[own]["status"] == "ok"
+    assert found[own]["detail"].startswith(f"3.{sys.version_info.minor}.")
+
+
+def test_doctor_fails_below_the_tier_that_is_required():
+    status, found = findings("--port", "0", "--isolation", "require=T3")
+    assert (status == 1) is (found["tier"]["status"] == "missing")
+    assert found["tier"]["detail"].startswith("T3") is (status == 0)
+
+
 def test_doctor_speaks_to_people_too():
     result = lambdad("doctor", "--port", "0")
     assert "✓ botocore" in result.output

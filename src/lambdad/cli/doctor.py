@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from lambdad import __version__, config
 from lambdad.cli.options import load_settings, settings_options
 from lambdad.config import Settings
+from lambdad.domain.runtimes import RUNTIMES
+from lambdad.execution.runtimes import catalog
+from lambdad.execution.runtimes.interpreters import Interpreters
+from lambdad.execution.spawner.client import SpawnerClient, SpawnerGone, SpawnerOptions
 
 LOW_DISK_BYTES = 1 << 30
+BEST_TIER = "T3"
+TIERS = {
+    "T3": "own mounts, processes and user for each environment, memory limits, filtered system calls",
+    "T0": "processes with the server's rights; for code that you trust",
+}
+PROVIDED = ("provided.al2", "provided.al2023")
 COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
 MARKS = {"ok": "✓", "note": "!", "missing": "✗"}
 
@@ -57,9 +71,9 @@ def _print(findings: list[Finding]) -> None:
             topic = finding.topic
             click.secho(f"\n{topic}" if finding is not findings[0] else topic, bold=True)
         click.secho(f"  {MARKS[finding.status]} ", fg=COLOURS[finding.status], nl=False)
-        click.echo(f"{finding.name:<13} {finding.detail}")
+        click.echo(f"{finding.name:<16} {finding.detail}")
         if finding.remedy:
-            click.echo(f"{'':<18}→ {finding.remedy}")
+            click.echo(f"{'':<21}→ {finding.remedy}")
     missing = [finding.name for finding in findings if finding.status == "missing"]
     click.echo()
     if missing:
@@ -115,6 +129,88 @@ def _server(settings: Settings) -> Iterator[Finding]:
             detail=f"{name} is set, but there is no such setting",
             remedy="unset it; `lambdad up --help` lists every variable",
         )
+
+
+def _isolation(settings: Settings) -> Iterator[Finding]:
+    topic = "Isolation"
+    try:
+        report = asyncio.run(_spawner_report(settings))
+    except (SpawnerGone, OSError) as error:
+        yield Finding(topic=topic, name="spawner", status="missing", detail=f"cannot be started: {error}")
+        return
+    tier = str(report["tier"])
+    enough = int(tier[1:]) >= settings.isolation.required_tier
+    best = tier == BEST_TIER
+    yield Finding(
+        topic=topic,
+        name="tier",
+        status="missing" if not enough else "ok" if best else "note",
+        detail=f"{tier}: {TIERS[tier]}",
+        remedy="" if enough else f"--isolation asks for T{settings.isolation.required_tier}, which needs what follows",
+    )
+    for sentence in report["missing"]:
+        yield Finding(topic=topic, name="not higher", status="note", detail=sentence)
+    yield Finding(
+        topic=topic,
+        name="cgroups",
+        status="ok" if report["cgroups"] else "note",
+        detail=f"version {report['cgroups']}" if report["cgroups"] else "none that can be used",
+        remedy=""
+        if report["cgroups"]
+        else "memory is limited less exactly without; root, or a delegated group, has them",
+    )
+
+
+async def _spawner_report(settings: Settings) -> dict[str, Any]:
+    client = SpawnerClient.start(SpawnerOptions(isolation="auto" if settings.isolation.enabled else "off"))
+    try:
+        await client.attach()
+        return await client.report()
+    finally:
+        await client.stop()
+
+
+def _runtimes(settings: Settings) -> Iterator[Finding]:
+    """Each interpreter that a runtime of the catalog needs. One is enough for the server to be of use."""
+    interpreters = Interpreters(
+        {f"python{version}": path for version, path in settings.pythons.items()}
+        | {f"node{version}": path for version, path in settings.nodes.items()}
+    )
+    boots = [(identifier, catalog.boot(identifier)) for identifier in sorted(RUNTIMES, key=_by_number)]
+    findings = [_interpreter(interpreters, identifier, boot.interpreter) for identifier, boot in boots if boot]
+    # Nobody is missing what AWS no longer patches either.
+    findings = [finding for finding in findings if finding.status == "ok" or not _is_deprecated(finding.name)]
+    if all(finding.status != "ok" for finding in findings if finding.name not in PROVIDED):
+        yield Finding(
+            topic="Runtimes",
+            name="interpreters",
+            status="missing",
+            detail="there is neither a Python nor a Node.js that functions could run on",
+            remedy="install Python 3.9 or newer, or name one with --python 3.12=PATH",
+        )
+    yield from findings
+
+
+def _interpreter(interpreters: Interpreters, identifier: str, name: str) -> Finding:
+    topic = "Runtimes"
+    if not name:
+        return Finding(topic=topic, name=identifier, status="ok", detail="needs nothing but the function's bootstrap")
+    found = interpreters.find(name)
+    if found is None:
+        reason, _, advice = interpreters.why_missing(name).partition(": ")
+        return Finding(topic=topic, name=identifier, status="note", detail=reason, remedy=advice)
+    notes = [found.why_no_sdk] if found.why_no_sdk else []
+    detail = f"{'.'.join(map(str, found.version))}, {found.path}"
+    return Finding(topic=topic, name=identifier, status="ok", detail="; ".join([detail, *notes]))
+
+
+def _is_deprecated(identifier: str) -> bool:
+    since = RUNTIMES[identifier].deprecated_on
+    return since is not None and since <= datetime.now(UTC).date()
+
+
+def _by_number(identifier: str) -> tuple[str, list[int]]:
+    return re.sub(r"\d.*", "", identifier), [int(part) for part in re.findall(r"\d+", identifier)]
 
 
 def _tools(_: Settings) -> Iterator[Finding]:
@@ -205,7 +301,13 @@ def _output(arguments: list[str]) -> str:
     return (done.stdout or done.stderr).strip() if done.returncode == 0 else ""
 
 
-EXAMINATIONS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_program, _server, _tools)
+EXAMINATIONS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _program,
+    _server,
+    _isolation,
+    _runtimes,
+    _tools,
+)
 
 command = click.Command(
     "doctor",
