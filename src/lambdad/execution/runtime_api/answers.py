@@ -1,0 +1,38 @@
+"""What the Runtime API answers: statuses and bodies as AWS's emulator gives them (RIE)."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
+from lambdad.execution.runtime_api.states import WANTED, Call, State
+from lambdad.http import Response
+
+_JSON: Final = (("Content-Type", "application/json"),)
+
+
+def _error(status: int, error_type: str, message: str) -> Response:
+    body = json.dumps({"errorMessage": message, "errorType": error_type}, separators=(",", ":"))
+    return Response(status, _JSON, body.encode())
+
+
+ACCEPTED: Final = Response(202, _JSON, b'{"status":"OK"}')
+NOTHING: Final = Response(200, _JSON)
+INVALID_REQUEST_ID: Final = _error(400, "InvalidRequestID", "Invalid request ID")
+INVALID_RESPONSE_MODE: Final = _error(400, "InvalidFunctionResponseMode", "Invalid function response mode")
+TOO_LARGE: Final = _error(
+    413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
+)
+NOT_FOUND: Final = Response(404, (("Content-Type", "text/plain; charset=utf-8"),), b"404 page not found\n")
+METHOD_NOT_ALLOWED: Final = Response(405)
+
+
+def wrong_order(state: State, call: Call) -> Response:
+    """A call that the runtime may not make now."""
+    return _error(
+        403,
+        "InvalidStateTransition",
+        f"State transition from {state.value} to {WANTED[call]} failed for runtime. "
+        "Error: State transition is not allowed",
+    )
