@@ -120,7 +120,7 @@ class Setup:
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
     events = RecordedEvents()
-    setup = Setup(await RuntimeApi.start(events), events)
+    setup = Setup(await RuntimeApi.open(events), events)
     yield setup
     for client in setup.clients:
         client.writer.close()
@@ -487,7 +487,7 @@ async def test_a_running_runtime_takes_no_second_invocation(setup: Setup) -> Non
 
 
 async def test_each_environment_has_its_own_address() -> None:
-    apis = [await RuntimeApi.start(RecordedEvents()) for _ in range(3)]
+    apis = [await RuntimeApi.open(RecordedEvents()) for _ in range(3)]
     assert len({api.address for api in apis}) == 3
     for api in apis:
         api.close()

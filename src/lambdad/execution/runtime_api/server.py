@@ -23,7 +23,7 @@ _stopping: set[asyncio.Task[None]] = set()
 
 
 class RuntimeApi:
-    """The HTTP Runtime API of one runtime (RuntimeChannel); made by `start`.
+    """The HTTP Runtime API of one runtime (RuntimeChannel); made by `open`.
 
     A connection that ends is no news: a client may open a new one. So `channel_closed` is never told; that the runtime
     is gone shows in its process.
@@ -34,7 +34,7 @@ class RuntimeApi:
         self._server = HttpServer(self, _LIMITS)
 
     @classmethod
-    async def start(cls, events: ChannelEvents, sock: socket.socket | None = None) -> Self:
+    async def open(cls, events: ChannelEvents, sock: socket.socket | None = None) -> Self:
         """Listens on a free port of 127.0.0.1, or on `sock`, bound for it in the environment's own network."""
         api = cls(events)
         await api._server.start("127.0.0.1", 0, sock=sock)
