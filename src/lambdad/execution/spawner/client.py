@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import importlib.util
 import json
 import os
 import socket
@@ -27,12 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lambdad.execution.runtimes import sdk
 from lambdad.execution.spawner import messages
 from lambdad.execution.spawner.settings import Settings
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 _RUNTIMES = Path(__file__).resolve().parents[1] / "runtimes"
-_SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 _STOP_WAIT_S = 5.0
 
 
@@ -180,8 +179,9 @@ class SpawnerClient:
 
     @classmethod
     def start(cls, options: SpawnerOptions) -> SpawnerClient:
-        """Executes the spawner; does not wait for it. Call it before the event loop runs and before threads are made."""
+        """Executes the spawner and does not wait for it. To be called before the event loop runs."""
         ours, theirs = messages.pair()
+        copy = sdk.installed()
         settings = Settings(
             isolation=options.isolation,
             zygotes=options.zygotes,
@@ -189,13 +189,14 @@ class SpawnerClient:
             state_dir=options.state_dir,
             python_runtime_dir=options.python_runtime_dir,
             node_runtime_dir=options.node_runtime_dir,
-            sdk_paths=sdk_paths(),
+            sdk_paths=copy.paths if copy else (),
+            sdk_python=copy.first_python if copy else (3, 10),
         )
         start = (
             f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); sys.argv[0] = 'lambdad-spawner'; "
             "from lambdad.execution.spawner.main import main; main()"
         )
-        process = subprocess.Popen(  # our own interpreter
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
             [options.python, "-I", "-S", "-c", start, str(theirs.fileno()), settings.dump()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -231,7 +232,7 @@ class SpawnerClient:
             raise LaunchError(errno.EIO, "", reason)
 
     async def launch(self, plan: LaunchPlan, *, reuse: str | None = None) -> EnvironmentProcess:
-        """Starts a runtime; returns when it is on its way (a program: executed; a Python handler: about to be imported).
+        """Starts a runtime; returns when a program is executed, or a Python handler is about to be imported.
 
         With `reuse`, the id of an environment whose runtime has ended, the new one gets that environment's /tmp, user
         and memory accounting; it must be the plan's id. Raises LaunchError, SpawnerGone.
@@ -393,17 +394,3 @@ class SpawnerClient:
             process.ended(ProcessExit(status=None, signal=9, oom_killed=False, peak_kib=process.peak_kib()))
         if hasattr(self, "gone") and not self.gone.done():
             self.gone.set_result(None)
-
-
-def sdk_paths() -> tuple[str, ...]:
-    """Where this server's boto3 and what it needs are installed; empty if boto3 is not."""
-    found = []
-    for name in _SDK:
-        spec = importlib.util.find_spec(name)
-        if spec is None or not spec.origin:
-            if name == "six":
-                continue
-            return ()
-        origin = Path(spec.origin)
-        found.append(str(origin.parent if origin.name == "__init__.py" else origin))
-    return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import socket
 from pathlib import Path
 
 from . import messages
-from .isolation import cgroups, syscalls, trees
+from .isolation import cgroups, memory, syscalls, trees
 from .zygotes import ZygoteProcess
 
 _TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -84,6 +85,7 @@ class Environment:
         self.memory_kib = memory_kib
         self.tmp_mb = tmp_mb
         self.group: cgroups.Group | None = None
+        self.guard: memory.MemoryGuard | None = None
         self.tmp: Path | None = None
         self.run: Run | None = None
         self.release_wanted = False
@@ -125,10 +127,8 @@ class Environment:
         """Takes everything away; False while something still holds on to it, to be tried again."""
         if self.tmp is not None:
             if mounted:
-                try:
+                with contextlib.suppress(OSError):  # done already, and only the directory was busy
                     syscalls.unmount(str(self.tmp))
-                except OSError:
-                    pass
                 try:
                     self.tmp.rmdir()
                 except OSError:
@@ -139,6 +139,9 @@ class Environment:
         if self.peak_file >= 0:
             os.close(self.peak_file)
             self.peak_file = -1
+        if self.guard is not None:
+            self.guard.close()
+            self.guard = None
         if self.group is not None:
             if not self.group.remove():
                 return False

@@ -6,6 +6,7 @@ when the server's end of the socket closes, and takes every environment with it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -16,16 +17,19 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from . import messages, plans, supervisor
 from .environments import Environment, Run
 from .isolation import cgroups, filters, probe, syscalls, trees
+from .isolation.memory import MemoryGuard
 from .settings import Settings
 from .zygotes import ZygoteKind, ZygoteProcess, ZygoteStarter
 
+CLOSE_POLL_S = 0.01
+"""How often memory is looked at while a function holds more than its memory size, /tmp and page cache included."""
 POLL_S = 0.05
 """How often memory is measured, and remainders are cleared away, where the kernel does not do it."""
 _EXIT_WAIT_S = 3.0
@@ -75,7 +79,9 @@ class Spawner:
                 self._missing.append("no memory control group: memory is measured every 50 ms instead")
             if not self._groups.limits_tasks:
                 self._missing.append("no control group for tasks: the number of processes is not limited")
-        self._polls = self._groups is None or not self._groups.limits_memory
+        self._measures = self._groups is None or not self._groups.limits_memory
+        # Version 2 has no event for passing a threshold that is not also a limit.
+        self._polls = self._measures or (self._groups is not None and self._groups.version == 2)
         self._seccomp = filters.program() if settings.isolation != "off" else b""
         if settings.isolation != "off" and not self._seccomp:
             self._missing.append(f"no system call filter for {os.uname().machine}")
@@ -120,7 +126,7 @@ class Spawner:
         self._clear_away()
 
     def _turn(self) -> None:
-        timeout = POLL_S if self._needs_polling() else None
+        timeout = self._poll_interval()
         events = self._selector.select(timeout)
         for key, _ in events:
             if key.fileobj in self._selector.get_map():  # not closed by one before it
@@ -131,14 +137,25 @@ class Spawner:
         if self._stopping and time.monotonic() > self._stop_deadline:
             self._runs.clear()
 
-    def _needs_polling(self) -> bool:
-        return bool(
+    def _poll_interval(self) -> float | None:
+        """None while the kernel tells everything."""
+        if any(guard.is_above for _, guard in self._guards()):
+            return CLOSE_POLL_S
+        if (
             self._stopping
             or self._removing
             or self._unsent
             or (self._runs and self._polls)
             or any(run.kill_wanted for run in self._runs.values())
-        )
+        ):
+            return POLL_S
+        return None
+
+    def _guards(self) -> Iterator[tuple[Environment, MemoryGuard]]:
+        """Those of environments in which something runs."""
+        for run in self._runs.values():
+            if run.environment.guard is not None:
+                yield run.environment, run.environment.guard
 
     def _watch(self, target: Any, callback: Callable[[], None]) -> None:
         self._selector.register(target, selectors.EVENT_READ, callback)
@@ -245,7 +262,7 @@ class Spawner:
             order.directory,
             environment.uid,
             self._settings.open_files,
-            self._settings.tasks,
+            environment.memory_kib * 1024,
             flags | (supervisor.WRAPPED if order.wrapped else 0),
         )
         zygote.send(message, [theirs.detach(), *handed])
@@ -270,6 +287,10 @@ class Spawner:
                 handed.append(self._plans.open_layers(plan.layer_dirs, self._place / "layers"))
             flags |= supervisor.HAS_TMP
             handed.append(environment.open_tmp())
+        events = environment.guard.arm() if environment.guard is not None else []
+        if events:
+            flags |= supervisor.HAS_EVENTS
+            handed += events
         if environment.group is not None:
             handed += environment.group.open_members()
         return flags, handed
@@ -288,14 +309,38 @@ class Spawner:
                 environment.uid = self._free_uids.popleft()
             environment.make_tmp(self._place / "tmp", mounted=self._namespaces)
             if self._groups is not None and self._groups.version:
-                environment.group = self._groups.create(
-                    plan.environment_id, memory_bytes=plan.memory_mb << 20, tasks=self._settings.tasks
-                )
+                self._limit(environment, self._groups)
         except OSError:
             self._remove(environment)
             raise
         self._environments[environment.id] = environment
         return environment
+
+    def _limit(self, environment: Environment, groups: cgroups.Groups) -> None:
+        memory_bytes = environment.memory_kib * 1024
+        # The tmpfs of a mount namespace is charged to the group; a directory on disk is not.
+        tmp_bytes = (environment.tmp_mb << 20) if self._namespaces else 0
+        environment.group = groups.create(
+            environment.id,
+            memory_bytes=memory_bytes,
+            hard_limit_bytes=memory_bytes + tmp_bytes,
+            tasks=self._settings.tasks,
+        )
+        if environment.group.memory and tmp_bytes:
+            guard = MemoryGuard(environment.group, limit_bytes=memory_bytes, tmp=str(environment.tmp))
+            environment.guard = guard
+            if guard.descriptor >= 0:
+                self._watch(guard.descriptor, lambda: self._on_memory(environment, guard))
+
+    def _on_memory(self, environment: Environment, guard: MemoryGuard) -> None:
+        guard.drain()
+        self._check_memory(environment, guard)
+
+    def _check_memory(self, environment: Environment, guard: MemoryGuard) -> None:
+        run = environment.run
+        if run is not None and not run.kill_wanted and guard.is_exceeded():
+            run.killed_for_memory = True
+            run.kill(namespaces=self._namespaces)
 
     def _fail(self, sequence: int, number: int, path: str, text: str) -> None:
         self._tell(messages.encode(messages.LAUNCH_FAILED, sequence, number, path, text))
@@ -465,6 +510,8 @@ class Spawner:
 
     def _remove(self, environment: Environment) -> None:
         self._environments.pop(environment.id, None)
+        if environment.guard is not None and environment.guard.descriptor >= 0:
+            self._unwatch(environment.guard.descriptor)
         if not environment.remove(mounted=self._namespaces):
             self._removing.append(environment)
         elif environment.uid:
@@ -473,10 +520,8 @@ class Spawner:
     # --- what must be looked after from time to time ---
 
     def _on_signal(self, wake: int) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
-        except BlockingIOError:
-            pass
         self._reap()
 
     def _reap(self) -> None:
@@ -504,7 +549,10 @@ class Spawner:
         for environment in self._removing[:]:
             self._removing.remove(environment)
             self._remove(environment)
-        if self._polls and self._runs:
+        for environment, guard in list(self._guards()):
+            if guard.needs_polling:
+                self._check_memory(environment, guard)
+        if self._measures and self._runs:
             self._measure()
 
     def _measure(self) -> None:

@@ -11,7 +11,10 @@ import array
 import os
 import socket
 import struct
-from typing import Any, List, Tuple
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAXIMUM_SIZE = 192 * 1024
 """Bytes of one message; below Linux's usual limit of 208 KiB for a socket's buffer."""
@@ -54,8 +57,9 @@ FORMS = {
     EXITED: "siiiiii",  # environment id, launch sequence, has status, status, signal, killed for memory, peak KiB
     PREPARED: "is",  # sequence, text (empty: fine)
     REPORTED: "is",  # sequence, JSON
-    # sequence, mode, argv, environ, working directory, uid, open files, tasks, flags;
-    # descriptors: status socket, output, then as the flags say: frames, task, layers, tmp; then cgroup.procs files
+    # sequence, mode, argv, environ, working directory, uid, open files, memory bytes, flags;
+    # descriptors: status socket, output, then as the flags say: frames, task, layers, tmp, memory events (three);
+    # then cgroup.procs files
     FORK: "isllsiiii",
     REAP: "i",  # pid
     STARTED: "isl",  # pid, Python's version, names of the modules loaded
@@ -81,7 +85,7 @@ def encode(kind: int, *values: Any) -> bytes:
     if len(values) != len(form):
         raise Malformed(f"message {kind} takes {len(form)} values, not {len(values)}")
     parts = [bytes((kind,))]
-    for code, value in zip(form, values):
+    for code, value in zip(form, values):  # noqa: B905 - not before Python 3.10
         if code == "i":
             parts.append(_U64.pack(value))
         elif code == "s":
@@ -96,18 +100,18 @@ def encode(kind: int, *values: Any) -> bytes:
     return data
 
 
-def _append_text(parts: List[bytes], text: str) -> None:
+def _append_text(parts: list[bytes], text: str) -> None:
     raw = text.encode("utf-8", "surrogateescape")
     parts.append(_U32.pack(len(raw)))
     parts.append(raw)
 
 
-def decode(data: bytes) -> Tuple[int, List[Any]]:
+def decode(data: bytes) -> tuple[int, list[Any]]:
     """The kind and the values of a message."""
     if not data or data[0] not in FORMS:
         raise Malformed("unknown kind of message")
     kind = data[0]
-    values: List[Any] = []
+    values: list[Any] = []
     position = 1
     try:
         for code in FORMS[kind]:
@@ -132,7 +136,7 @@ def decode(data: bytes) -> Tuple[int, List[Any]]:
     return kind, values
 
 
-def _take_text(data: bytes, position: int) -> Tuple[str, int]:
+def _take_text(data: bytes, position: int) -> tuple[str, int]:
     (length,) = _U32.unpack_from(data, position)
     start = position + 4
     stop = start + length
@@ -141,7 +145,7 @@ def _take_text(data: bytes, position: int) -> Tuple[str, int]:
     return data[start:stop].decode("utf-8", "surrogateescape"), stop
 
 
-def pair() -> Tuple[socket.socket, socket.socket]:
+def pair() -> tuple[socket.socket, socket.socket]:
     """Two connected message sockets; their descriptors are not inherited."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
@@ -149,7 +153,7 @@ def pair() -> Tuple[socket.socket, socket.socket]:
     return ends
 
 
-def send(sock: socket.socket, data: bytes, descriptors: List[int] = []) -> None:  # noqa: B006 - never changed
+def send(sock: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
     """Sends one message. Raises BlockingIOError when the socket is non-blocking and full."""
     if descriptors:
         rights = array.array("i", descriptors)
@@ -158,7 +162,7 @@ def send(sock: socket.socket, data: bytes, descriptors: List[int] = []) -> None:
         sock.send(data)
 
 
-def receive(sock: socket.socket) -> Tuple[bytes, List[int]]:
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     """One message and its descriptors, which the caller owns; `(b"", [])` at the end of the stream."""
     rights = array.array("i")
     data, ancillary, flags, _ = sock.recvmsg(

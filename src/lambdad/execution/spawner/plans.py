@@ -216,7 +216,7 @@ class Plans:
         if plan.interpreter and _is_python(plan.interpreter):
             runtime_place = self._portable_runtime(plan.interpreter)
         prefix = os.path.dirname(os.path.dirname(os.path.realpath(plan.interpreter))) if plan.interpreter else ""
-        moved = {"/var/task": plan.task_dir, "/var/runtime": runtime_place, "/tmp": str(environment.tmp)}  # noqa: S108
+        moved = {"/var/task": plan.task_dir, "/var/runtime": runtime_place}
         if plan.layer_dirs:
             moved["/opt"] = plan.layer_dirs[-1]
         if prefix:

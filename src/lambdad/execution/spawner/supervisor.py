@@ -8,6 +8,7 @@ Runs on Python 3.8 and newer.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -15,7 +16,7 @@ import resource
 import signal
 import socket
 import time
-from typing import Callable, Dict, List, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import messages
 from .isolation import syscalls
@@ -26,6 +27,7 @@ HAS_LAYERS = 4
 HAS_TMP = 8
 NAMESPACES = 16
 WRAPPED = 32
+HAS_EVENTS = 64
 
 FRAMES_DESCRIPTOR = 3
 _SAFE_DESCRIPTOR = 64
@@ -33,25 +35,27 @@ _SAFE_DESCRIPTOR = 64
 _MEMLOCK_BYTES = 65_536
 _STACK_BYTES = 8 << 20
 
-PythonMain = Callable[[Dict[str, str]], None]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    PythonMain = Callable[[dict[str, str]], None]
 
 
 class Order:
     """What a zygote was asked for; takes over the descriptors."""
 
-    def __init__(self, values: List[object], descriptors: List[int], seccomp: bytes) -> None:
-        (
-            self.sequence,
-            self.mode,
-            self.argv,
-            environ,
-            self.directory,
-            self.uid,
-            self.open_files,
-            self.tasks,
-            self.flags,
-        ) = values  # type: ignore[misc]
-        self.environ: Dict[str, str] = dict(item.partition("=")[::2] for item in environ)  # type: ignore[attr-defined]
+    def __init__(self, values: list[Any], descriptors: list[int], seccomp: bytes) -> None:
+        self.sequence: int = values[0]
+        self.mode: str = values[1]
+        """`python`: the bootstrap is run in the forked process. `exec`: `argv` is executed."""
+        self.argv: list[str] = values[2]
+        self.environ: dict[str, str] = dict(item.partition("=")[::2] for item in values[3])
+        self.directory: str = values[4]
+        self.uid: int = values[5]
+        self.open_files: int = values[6]
+        self.memory_bytes: int = values[7]
+        """Where the kernel is to tell that the environment's memory has passed it."""
+        self.flags: int = values[8]
         self.seccomp = seccomp
         self.descriptors = descriptors
         waiting = list(descriptors)
@@ -61,13 +65,17 @@ class Order:
         self.task = self._take(waiting, HAS_TASK)
         self.layers = self._take(waiting, HAS_LAYERS)
         self.tmp = self._take(waiting, HAS_TMP)
+        self.events: list[int] = []
+        """Of the memory group: where to ask for events, the event, the counter."""
+        if self.has(HAS_EVENTS):
+            self.events, waiting = waiting[:3], waiting[3:]
         self.groups = waiting
 
-    def _take(self, waiting: List[int], flag: int) -> int:
-        return waiting.pop(0) if self.flags & flag else -1  # type: ignore[operator]
+    def _take(self, waiting: list[int], flag: int) -> int:
+        return waiting.pop(0) if self.flags & flag else -1
 
     def has(self, flag: int) -> bool:
-        return bool(self.flags & flag)  # type: ignore[operator]
+        return bool(self.flags & flag)
 
 
 class _NotRunning(Exception):
@@ -79,7 +87,7 @@ class _NotRunning(Exception):
         self.path = path
 
 
-def supervise(order: Order, null: int, python_main: Optional[PythonMain]) -> NoReturn:
+def supervise(order: Order, null: int, python_main: PythonMain | None) -> NoReturn:
     """All that the environment's first process does. Never returns."""
     try:
         _supervise(order, null, python_main)
@@ -93,7 +101,7 @@ def supervise(order: Order, null: int, python_main: Optional[PythonMain]) -> NoR
         os._exit(1)
 
 
-def _supervise(order: Order, null: int, python_main: Optional[PythonMain]) -> None:
+def _supervise(order: Order, null: int, python_main: PythonMain | None) -> None:
     for group in order.groups:
         os.write(group, b"0")
     namespaces = order.has(NAMESPACES)
@@ -102,7 +110,7 @@ def _supervise(order: Order, null: int, python_main: Optional[PythonMain]) -> No
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS)
         _attach(order.task, "/var/task")
         _attach(order.layers, "/opt")
-        _attach(order.tmp, "/tmp")
+        _attach(order.tmp, "/tmp")  # noqa: S108 - the environment's own
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC, "")
         socket.sethostname("localhost")
     else:
@@ -119,6 +127,11 @@ def _supervise(order: Order, null: int, python_main: Optional[PythonMain]) -> No
     _tell(4, failure or messages.encode(messages.RUNNING, runtime))
     if failure:
         os._exit(1)
+    if order.events:
+        control, event, counter = order.events
+        with contextlib.suppress(OSError):
+            os.write(control, f"{event} {counter} {order.memory_bytes}".encode())
+        syscalls.close_range(5)
     _wait(runtime, namespaces)
 
 
@@ -129,16 +142,15 @@ def _attach(tree: int, target: str) -> None:
 
 def _settle_down(order: Order, null: int, told_end: int) -> None:
     """The supervisor keeps the status socket and nothing else, and the rights of nobody."""
-    ends = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _SAFE_DESCRIPTOR) for descriptor in (told_end, order.status)]
-    order.status = ends[1]
+    kept = [told_end, order.status, *order.events]
+    moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, _SAFE_DESCRIPTOR) for one in kept]
     for number in range(3):
         os.dup2(null, number)
-    os.dup2(ends[0], 3, inheritable=False)
-    os.dup2(ends[1], 4, inheritable=False)
-    order.status = 4
-    syscalls.close_from(5)
+    numbers = [os.dup2(one, number, inheritable=False) for number, one in enumerate(moved, start=3)]
+    order.status, order.events = numbers[1], numbers[2:]
+    syscalls.close_range(3 + len(numbers))
     if order.uid:
-        _drop_to(order.uid)  # type: ignore[arg-type]
+        _drop_to(order.uid)
         # Changing the user has cleared it; and leaves the process undumpable, out of the function's reach.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -165,15 +177,13 @@ def kill_children() -> None:
     me = os.getpid()
     while True:
         try:
-            with open("/proc/%d/task/%d/children" % (me, me)) as children:
+            with open(f"/proc/{me}/task/{me}/children") as children:
                 pids = [int(text) for text in children.read().split()]
         except OSError:
             pids = []
         for pid in pids:
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -183,13 +193,11 @@ def kill_children() -> None:
 
 
 def _tell(descriptor: int, message: bytes) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the spawner is gone, and takes the environment with it
         os.write(descriptor, message)
-    except OSError:
-        pass  # the spawner is gone, and takes the environment with it
 
 
-def _become_runtime(order: Order, null: int, tell_end: int, python_main: Optional[PythonMain]) -> NoReturn:
+def _become_runtime(order: Order, null: int, tell_end: int, python_main: PythonMain | None) -> NoReturn:
     number = FRAMES_DESCRIPTOR
     try:
         wanted = [null, order.output, order.output]
@@ -201,12 +209,12 @@ def _become_runtime(order: Order, null: int, tell_end: int, python_main: Optiona
             os.dup2(descriptor, number)
         os.dup2(tell_end, len(moved), inheritable=False)
         tell_end = len(moved)
-        syscalls.close_from(tell_end + 1)
+        syscalls.close_range(tell_end + 1)
         _restrict(order)
         if order.frames >= 0:
             order.environ["_LAMBDAD_FRAMES_FD"] = str(FRAMES_DESCRIPTOR)
         if order.mode == "python" and python_main is not None:
-            os.chdir(order.directory)  # type: ignore[arg-type]
+            os.chdir(order.directory)
             os.close(tell_end)
             python_main(order.environ)
             os._exit(0)
@@ -225,11 +233,11 @@ def _restrict(order: Order) -> None:
     else:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, order.open_files)  # type: ignore[arg-type]
+    _limit(resource.RLIMIT_NOFILE, order.open_files)
     _limit(resource.RLIMIT_STACK, _STACK_BYTES)
     _limit(resource.RLIMIT_MEMLOCK, _MEMLOCK_BYTES)
     if order.uid:
-        _drop_to(order.uid)  # type: ignore[arg-type]
+        _drop_to(order.uid)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     # Without this /proc/self would belong to root, and the function could not even list its own descriptors.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
@@ -245,25 +253,25 @@ def _limit(which: int, value: int) -> None:
 
 
 def _exec(order: Order) -> None:
-    os.chdir(order.directory)  # type: ignore[arg-type]
+    os.chdir(order.directory)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on
         signal.signal(number, signal.SIG_DFL)
-    argv: List[str] = order.argv  # type: ignore[assignment]
+    argv: list[str] = order.argv
     try:
-        os.execve(argv[0], argv, order.environ)
+        os.execve(argv[0], argv, order.environ)  # noqa: S606 - what was asked for
     except OSError as error:
         if not order.has(WRAPPED):
             raise _NotRunning(error, argv[0]) from None
         _exec_wrapper_as_a_shell_does(error, argv, order.environ)
 
 
-def _exec_wrapper_as_a_shell_does(error: OSError, argv: List[str], environ: Dict[str, str]) -> None:
+def _exec_wrapper_as_a_shell_does(error: OSError, argv: list[str], environ: dict[str, str]) -> None:
     """AWS starts AWS_LAMBDA_EXEC_WRAPPER from a shell script, so a bad one ends as it does in a shell.
 
     127 for a missing wrapper (AWS: recorded 2025-11), 126 for one that cannot be executed; a script without an
     interpreter line is run by the shell itself.
     """
     if error.errno == errno.ENOEXEC:
-        os.execve("/bin/sh", ["/bin/sh", *argv], environ)
-    os.write(2, ("/var/runtime/bootstrap: %s: %s\n" % (argv[0], os.strerror(error.errno or 0))).encode())
+        os.execve("/bin/sh", ["/bin/sh", *argv], environ)  # noqa: S606 - as a shell does
+    os.write(2, (f"/var/runtime/bootstrap: {argv[0]}: {os.strerror(error.errno or 0)}\n").encode())
     os._exit(127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126)

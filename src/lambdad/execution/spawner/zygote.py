@@ -10,11 +10,12 @@ Runs on Python 3.8 and newer.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import socket
 import sys
-from typing import List, NoReturn, Optional
+from typing import NoReturn
 
 from . import messages, supervisor
 from .isolation import syscalls
@@ -27,7 +28,7 @@ class Zygote:
     """Answers the spawner's requests until the spawner is gone."""
 
     def __init__(
-        self, sock: socket.socket, pid_namespace: int, seccomp: bytes, python_main: Optional[supervisor.PythonMain]
+        self, sock: socket.socket, pid_namespace: int, seccomp: bytes, python_main: supervisor.PythonMain | None
     ) -> None:
         self._sock = sock
         self._pid_namespace = pid_namespace
@@ -37,11 +38,10 @@ class Zygote:
 
     def serve(self) -> NoReturn:
         """Never returns, neither here nor in a child."""
-        version = "%d.%d.%d" % sys.version_info[:3]
+        version = ".".join(str(part) for part in sys.version_info[:3])
         messages.send(self._sock, messages.encode(messages.STARTED, os.getpid(), version, _loaded_modules()))
         gc.collect()
-        if hasattr(gc, "freeze"):
-            gc.freeze()
+        gc.freeze()
         while True:
             data, descriptors = messages.receive(self._sock)
             if not data:
@@ -72,11 +72,11 @@ class Zygote:
         messages.send(self._sock, answer)
 
 
-def _loaded_modules() -> List[str]:
+def _loaded_modules() -> list[str]:
     return sorted({name.partition(".")[0] for name in sys.modules if not name.startswith("lambdad")})
 
 
-def python_zygote(argv: List[str]) -> NoReturn:
+def python_zygote(argv: list[str]) -> NoReturn:
     """Entry point inside a function's interpreter: descriptors of socket, pid namespace and filter; flags; places."""
     control, pid_namespace, seccomp_source, preload_sdk, namespaces = (int(text) for text in argv[:5])
     own_place, runtime_place = argv[5:7]
@@ -91,7 +91,7 @@ def python_zygote(argv: List[str]) -> NoReturn:
             seccomp = source.read()
     sys.path.remove(own_place)
     sys.path.append(runtime_place)
-    python_main = _load_bootstrap(runtime_place)
+    python_main = importlib.import_module("lambdad_runtime.main").main_after_fork
     if preload_sdk:
         for name in PRELOADED_SDK:
             __import__(name)
@@ -102,13 +102,6 @@ def python_zygote(argv: List[str]) -> NoReturn:
     zygote = Zygote(sock, pid_namespace, seccomp, python_main)
     _forget_this_code(own_place)
     zygote.serve()
-
-
-def _load_bootstrap(runtime_place: str) -> supervisor.PythonMain:
-    from importlib import import_module
-
-    module = import_module("lambdad_runtime.main")
-    return module.main_after_fork  # type: ignore[no-any-return]
 
 
 def _forget_this_code(own_place: str) -> None:

@@ -124,28 +124,22 @@ class ZygoteStarter:
     def _settle(self, sock: socket.socket) -> tuple[int, int, int]:
         """Keeps standard error, the control socket, the pid namespace and the filter; closes everything else."""
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        for one in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         os.setsid()
         null = os.open("/dev/null", os.O_RDWR)
         namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if self._namespaces else -1
         # Numbers are moved up first, so that none is overwritten on its way down.
-        moved = [os.dup(sock.fileno())]
-        high = [_move_up(moved.pop()), _move_up(namespace) if namespace >= 0 else -1, self._filter_descriptor()]
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        kept = []
-        for number, descriptor in enumerate(high, start=3):
+        high = [_move_up(sock.fileno()), _move_up(namespace) if namespace >= 0 else -1, self._filter_descriptor()]
+        for number in (0, 1):
+            os.dup2(null, number)
+        syscalls.close_range(3, 63)
+        kept = [-1, -1, -1]
+        for index, descriptor in enumerate(high):
             if descriptor >= 0:
-                os.dup2(descriptor, number, inheritable=False)
-                kept.append(number)
-            else:
-                kept.append(-1)
-        for number in range(3, 6):
-            if number not in kept:
-                _close_quietly(number)
-        syscalls.close_from(6)
+                kept[index] = os.dup2(descriptor, 3 + index, inheritable=False)
+        syscalls.close_range(6)
         sock.detach()
         return kept[0], kept[1], kept[2]
 
@@ -173,7 +167,7 @@ class ZygoteStarter:
         start = f"import sys; sys.path.insert(0, {own_code!r}); from {name}.zygote import python_zygote; "
         start += f"python_zygote({[*map(str, numbers), own_code, runtime]!r})"
         environ = {**_CHILD_ENVIRON, "PYTHONDONTWRITEBYTECODE": "1"}
-        os.execve(program, [program, *flags, "-c", start], environ)
+        os.execve(program, [program, *flags, "-c", start], environ)  # noqa: S606 - a zygote
 
     def _template(self, kind: ZygoteKind) -> mounts.Template:
         return mounts.Template(
@@ -228,10 +222,3 @@ def python_version(interpreter: str) -> tuple[int, int]:
 
 def _move_up(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
-
-
-def _close_quietly(number: int) -> None:
-    try:
-        os.close(number)
-    except OSError:
-        return

@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lambdad_runtime.main import main  # noqa: E402  # the package lies beside this file
+from lambdad_runtime.main import main  # type: ignore[import-not-found]  # the package lies beside this file
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 
 PREFIX = "lambdad-"
-_NO_MEMORY_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Group:
         if self.peak_descriptor >= 0:
             os.close(self.peak_descriptor)
             self.peak_descriptor = -1
-        return all([_remove(directory) for directory in {self.memory, self.tasks} if directory])
+        return all(_remove(directory) for directory in {self.memory, self.tasks} if directory)
 
 
 class Groups:
@@ -93,27 +92,31 @@ class Groups:
     def limits_tasks(self) -> bool:
         return bool(self._tasks)
 
-    def create(self, name: str, *, memory_bytes: int, tasks: int) -> Group:
-        """A group that may hold `memory_bytes` and run `tasks` processes and threads."""
+    def create(self, name: str, *, memory_bytes: int, hard_limit_bytes: int, tasks: int) -> Group:
+        """A group that may run `tasks` processes and threads and never holds more than `hard_limit_bytes`.
+
+        Above `memory_bytes` it is slowed down where the kernel can do that (version 2).
+        """
         memory = f"{self._memory}/{name}" if self._memory else ""
         for directory in {memory, f"{self._tasks}/{name}" if self._tasks else ""}:
             if directory:
                 os.mkdir(directory)
         group = Group(memory, f"{self._tasks}/{name}" if self._tasks else "", self.version)
         if group.memory:
-            self._limit_memory(group.memory, memory_bytes)
+            self._limit_memory(group.memory, memory_bytes, hard_limit_bytes)
         if group.tasks:
             _write(f"{group.tasks}/pids.max", str(tasks))
         return group
 
-    def _limit_memory(self, directory: str, memory_bytes: int) -> None:
+    def _limit_memory(self, directory: str, memory_bytes: int, hard_limit_bytes: int) -> None:
         if self.version == 2:
-            _write(f"{directory}/memory.max", str(memory_bytes))
+            _write(f"{directory}/memory.max", str(hard_limit_bytes))
+            _write_if_there(f"{directory}/memory.high", str(memory_bytes))
             _write_if_there(f"{directory}/memory.swap.max", "0")
             _write_if_there(f"{directory}/memory.oom.group", "1")
         else:
-            _write(f"{directory}/memory.limit_in_bytes", str(memory_bytes))
-            _write_if_there(f"{directory}/memory.memsw.limit_in_bytes", str(memory_bytes))
+            _write(f"{directory}/memory.limit_in_bytes", str(hard_limit_bytes))
+            _write_if_there(f"{directory}/memory.memsw.limit_in_bytes", str(hard_limit_bytes))
 
     def remove(self) -> None:
         """Removes this instance's own directories; the environments' must be gone."""
@@ -215,25 +218,26 @@ def _start_time(pid: int) -> int:
 
 def _own_hierarchies() -> dict[str, _Hierarchy]:
     """By controller; version 2 has the empty name. The group that this process is in, as a path."""
-    paths = {}
+    paths: dict[str, str] = {}
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             paths[controller] = path
-    found = {}
+    found: dict[str, _Hierarchy] = {}
     for line in _read("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         root, mounted_at = before.split()[3:5]
         kind, _, options = after.split(" ", 2)
         names = [""] if kind == "cgroup2" else options.split(",") if kind == "cgroup" else []
         for name in names:
-            path = paths.get(name.split()[-1] if name else name)
-            if path is None or name in found:
+            controller = name.split()[-1] if name else name  # `rw,memory` and the like stand before the first one
+            own = paths.get(controller)
+            if own is None or controller in found:
                 continue
-            below = path.removeprefix(root) if root != "/" else path
+            below = own.removeprefix(root) if root != "/" else own
             directory = mounted_at + "/" + below.strip("/")
             if os.path.isdir(directory):
-                found[name] = _Hierarchy(directory.rstrip("/"), 2 if kind == "cgroup2" else 1)
+                found[controller] = _Hierarchy(directory.rstrip("/"), 2 if kind == "cgroup2" else 1)
     return found
 
 

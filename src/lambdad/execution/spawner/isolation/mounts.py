@@ -79,7 +79,7 @@ def build(place: str, template: Template, *, users: range) -> None:
         "var/lang/bin",
     ):
         os.makedirs(f"{place}/{path}")
-    os.chmod(f"{place}/tmp", 0o1777)
+    os.chmod(f"{place}/tmp", 0o1777)  # noqa: S103, S108 - a mount point
     _add_system(place)
     _add_etc(place, users)
     _add_devices(place)

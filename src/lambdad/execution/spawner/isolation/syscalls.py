@@ -147,17 +147,12 @@ def move_mount(descriptor: int, target: str) -> None:
     )
 
 
-def close_from(first: int) -> None:
-    """Closes every descriptor from `first` on."""
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Closes every descriptor from `first` to `last`."""
     try:
-        _syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(0))
+        _syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(0))
     except OSError:  # Linux before 5.9
-        for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else map(str, range(first, 4096)):
-            if int(name) >= first:
-                try:
-                    os.close(int(name))
-                except OSError:
-                    pass
+        os.closerange(first, min(last, 4095) + 1)
 
 
 def prctl(option: int, value: int) -> None:

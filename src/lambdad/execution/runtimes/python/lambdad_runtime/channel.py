@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import struct
 from resource import RUSAGE_SELF, getrusage
-from typing import List, Tuple, Union
 
 _READY = b"\x00\x00\x00\x01\x11"
 _RESPONSE = 0x12
@@ -40,9 +39,9 @@ class Channel:
         """Init is over."""
         self._write(_READY)
 
-    def next(self) -> Tuple[int, List[str], Union[bytes, memoryview]]:
+    def next(self) -> tuple[int, list[str], bytes | memoryview]:
         """Waits for an invocation: deadline in Unix ms, the six strings of the frame, the event."""
-        data: Union[bytes, bytearray] = os.read(self._descriptor, _READ_SIZE)
+        data: bytes | bytearray = os.read(self._descriptor, _READ_SIZE)
         if len(data) < 17:
             data = self._complete(data, 17)
         length, kind, deadline_ms, size = _unpack_head(data)
@@ -63,7 +62,7 @@ class Channel:
             return deadline_ms, texts, memoryview(data)[stop:]
         return deadline_ms, texts, bytes(data[stop:])
 
-    def _complete(self, data: Union[bytes, bytearray], size: int) -> bytearray:
+    def _complete(self, data: bytes | bytearray, size: int) -> bytearray:
         """Reads on until `size` bytes are there."""
         if not data:
             raise ServerGone

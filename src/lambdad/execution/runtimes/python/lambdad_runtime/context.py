@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any
 
-from . import faults
+from . import faults, logs
 
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 
@@ -16,15 +16,15 @@ _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 class _Record:
     """An object with a fixed set of attributes, absent ones None."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
-    def __init__(self, values: Dict[str, Any]) -> None:
+    def __init__(self, values: dict[str, Any]) -> None:
         for name in self.__slots__:
             setattr(self, name, values.get(name))
 
     def __repr__(self) -> str:
-        fields = ",".join("%s=%s" % (name, getattr(self, name)) for name in self.__slots__)
-        return "%s([%s])" % (type(self).__name__, fields)
+        fields = ",".join(f"{name}={getattr(self, name)}" for name in self.__slots__)
+        return f"{type(self).__name__}([{fields}])"
 
 
 class CognitoIdentity(_Record):
@@ -36,13 +36,21 @@ class CognitoIdentity(_Record):
 class Client(_Record):
     """The calling application."""
 
-    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+    __slots__ = (  # noqa: RUF023 - the order of `repr`
+        "installation_id",
+        "app_title",
+        "app_version_name",
+        "app_version_code",
+        "app_package_name",
+    )
 
 
 class ClientContext(_Record):
     """What the caller sent as ClientContext."""
 
-    __slots__ = ("custom", "env", "client")
+    __slots__ = ("custom", "env", "client")  # noqa: RUF023 - the order of `repr`
+
+    client: Any
 
 
 class Surroundings:
@@ -66,11 +74,11 @@ class LambdaContext:
         self,
         surroundings: Surroundings,
         request_id: str,
-        client_context: Optional[Dict[str, Any]],
-        cognito_identity: Optional[Dict[str, Any]],
+        client_context: dict[str, Any] | None,
+        cognito_identity: dict[str, Any] | None,
         deadline_ms: int,
         invoked_function_arn: str,
-        tenant_id: Optional[str],
+        tenant_id: str | None,
     ) -> None:
         self.aws_request_id = request_id
         self.log_group_name = surroundings.log_group_name
@@ -80,8 +88,8 @@ class LambdaContext:
         self.function_version = surroundings.function_version
         self.invoked_function_arn = invoked_function_arn
         self.tenant_id = tenant_id
-        self._w3c_fields: Dict[str, str] = {}
-        self.client_context: Optional[ClientContext] = None
+        self._w3c_fields: dict[str, str] = {}
+        self.client_context: ClientContext | None = None
         if client_context is not None:
             self._w3c_fields = _take_w3c(client_context)
             self.client_context = ClientContext(client_context)
@@ -100,14 +108,12 @@ class LambdaContext:
         """Milliseconds until the function's timeout; never below 0."""
         return max(self._epoch_deadline_time_in_ms - int(time.time() * 1000), 0)
 
-    def w3c(self) -> Dict[str, str]:
+    def w3c(self) -> dict[str, str]:
         """The W3C trace fields that came with the client context."""
         return dict(self._w3c_fields)
 
     def log(self, message: Any) -> None:
         """Writes one log event, without level or time."""
-        from . import logs
-
         if logs.sink is None:
             sys.stdout.write(str(message))
         else:
@@ -126,10 +132,10 @@ class LambdaContext:
             "identity",
             "tenant_id",
         )
-        return "LambdaContext([%s])" % ",".join("%s=%s" % (name, getattr(self, name)) for name in names)
+        return "LambdaContext([{}])".format(",".join(f"{name}={getattr(self, name)}" for name in names))
 
 
-def _take_w3c(client_context: Any) -> Dict[str, str]:
+def _take_w3c(client_context: Any) -> dict[str, str]:
     """Trace fields are no part of what the function sees as client context."""
     if not isinstance(client_context, dict):
         return {}
@@ -146,5 +152,5 @@ def parse_json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except Exception as error:
-        message = "Unable to parse %s JSON: %s" % (name, error)
+        message = f"Unable to parse {name} JSON: {error}"
         raise faults.Fault(faults.CONTEXT_UNMARSHAL_ERROR, message) from error

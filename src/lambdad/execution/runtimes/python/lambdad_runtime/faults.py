@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 IMPORT_MODULE_ERROR = "Runtime.ImportModuleError"
 USER_CODE_SYNTAX_ERROR = "Runtime.UserCodeSyntaxError"
@@ -23,7 +23,7 @@ _OWN_PLACE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 class Fault(Exception):
     """An error of the runtime's making, with its type and the stack trace to show."""
 
-    def __init__(self, kind: str, message: str, trace: Optional[List[str]] = None) -> None:
+    def __init__(self, kind: str, message: str, trace: list[str] | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
@@ -38,7 +38,7 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self.moved: List[Tuple[str, str]] = []
+        self.moved: list[tuple[str, str]] = []
 
     def add(self, real: str, shown: str) -> None:
         real = real.rstrip("/")
@@ -55,24 +55,24 @@ class Places:
 places = Places()
 
 
-def payload(message: str, kind: str, trace: Optional[List[str]], request_id: str = "") -> Dict[str, Any]:
+def payload(message: str, kind: str, trace: list[str] | None, request_id: str = "") -> dict[str, Any]:
     """The error as its payload is written: the keys in AWS's order.
 
     The runtime of Python 3.8 is older than the key requestId (AWS: recorded 2026-01).
     """
-    error: Dict[str, Any] = {"errorMessage": message or "", "errorType": kind or ""}
-    if sys.version_info >= (3, 9):
+    error: dict[str, Any] = {"errorMessage": message or "", "errorType": kind or ""}
+    if sys.version_info >= (3, 9):  # noqa: UP036 - functions may run on 3.8
         error["requestId"] = request_id
     error["stackTrace"] = trace or []
     return error
 
 
-def describe(value: BaseException, request_id: str = "") -> Dict[str, Any]:
+def describe(value: BaseException, request_id: str = "") -> dict[str, Any]:
     """The payload of an exception that user code has raised; the runtime's own leading frames are left out."""
     return payload(str(value), type(value).__name__, stack(value.__traceback__), request_id)
 
 
-def stack(trace: Optional[TracebackType]) -> List[str]:
+def stack(trace: TracebackType | None) -> list[str]:
     """One text for each frame, as `traceback.format_list` has printed frames before Python 3.11 drew carets."""
     frames = traceback.extract_tb(trace)
     first = 0

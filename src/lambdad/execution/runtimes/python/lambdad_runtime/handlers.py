@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from . import faults
 
@@ -17,28 +18,26 @@ def load(handler: str) -> Handler:
     if not dot:
         raise faults.Fault(
             faults.MALFORMED_HANDLER_NAME,
-            "Bad handler '%s': not enough values to unpack (expected 2, got 1)" % handler,
+            f"Bad handler '{handler}': not enough values to unpack (expected 2, got 1)",
         )
     if module_name.split(".")[0] in sys.builtin_module_names:
         raise faults.Fault(
-            faults.BUILT_IN_MODULE_CONFLICT, "Cannot use built-in module %s as a handler module" % module_name
+            faults.BUILT_IN_MODULE_CONFLICT, f"Cannot use built-in module {module_name} as a handler module"
         )
     try:
         module = importlib.import_module(module_name.replace("/", "."))
     except ImportError as error:
-        raise faults.Fault(
-            faults.IMPORT_MODULE_ERROR, "Unable to import module '%s': %s" % (module_name, error)
-        ) from error
+        raise faults.Fault(faults.IMPORT_MODULE_ERROR, f"Unable to import module '{module_name}': {error}") from error
     except SyntaxError as error:
         place = faults.places.shown(error.filename) if error.filename else error.filename
         raise faults.Fault(
             faults.USER_CODE_SYNTAX_ERROR,
-            "Syntax error in module '%s': %s" % (module_name, error),
-            ['  File "%s" Line %s\n    %s' % (place, error.lineno, error.text)],
+            f"Syntax error in module '{module_name}': {error}",
+            [f'  File "{place}" Line {error.lineno}\n    {error.text}'],
         ) from error
     try:
         return getattr(module, function_name)  # type: ignore[no-any-return]
     except AttributeError:
         raise faults.Fault(
-            faults.HANDLER_NOT_FOUND, "Handler '%s' missing on module '%s'" % (function_name, module_name)
+            faults.HANDLER_NOT_FOUND, f"Handler '{function_name}' missing on module '{module_name}'"
         ) from None

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from typing import Any, Dict, List, Optional, TextIO
+from typing import Any, TextIO
 
 _JSON_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _NO_BREAK_SPACE = "\u00a0"
@@ -30,8 +30,31 @@ UNHANDLED_WARNING = (
 
 # Attributes that every log record has; what is beyond them came by `extra`.
 _USUAL_ATTRIBUTES = frozenset(
-    "name msg args levelname levelno pathname filename module exc_info exc_text stack_info lineno funcName created "
-    "msecs relativeCreated thread threadName processName process aws_request_id tenant_id _frame_type".split()
+    [
+        "name",
+        "msg",
+        "args",
+        "levelname",
+        "levelno",
+        "pathname",
+        "filename",
+        "module",
+        "exc_info",
+        "exc_text",
+        "stack_info",
+        "lineno",
+        "funcName",
+        "created",
+        "msecs",
+        "relativeCreated",
+        "thread",
+        "threadName",
+        "processName",
+        "process",
+        "aws_request_id",
+        "tenant_id",
+        "_frame_type",
+    ]
 )
 
 
@@ -54,11 +77,11 @@ class Invocation:
     """The invocation in progress, for the log records made during it."""
 
     request_id = ""
-    tenant_id: Optional[str] = None
+    tenant_id: str | None = None
 
 
 current = Invocation()
-sink: Optional[Sink] = None
+sink: Sink | None = None
 
 
 class _Handler(logging.Handler):
@@ -87,7 +110,7 @@ class _JsonFormatter(logging.Formatter):
         record.levelno = min(50, max(0, record.levelno)) // 10 * 10
         record.levelname = logging.getLevelName(record.levelno)
         is_object = isinstance(record.msg, dict) and not record.args
-        fields: Dict[str, Any] = {
+        fields: dict[str, Any] = {
             "timestamp": self.formatTime(record, self.datefmt),
             "level": record.levelname,
             "message": record.msg if is_object else record.getMessage(),
@@ -103,7 +126,7 @@ class _JsonFormatter(logging.Formatter):
             fields["stackTrace"] = traceback.format_tb(trace)
             fields["errorType"] = getattr(kind, "__name__", None)
             fields["errorMessage"] = str(value)
-            fields["location"] = "%s:%s:%s" % (record.pathname, record.funcName, record.lineno)
+            fields["location"] = f"{record.pathname}:{record.funcName}:{record.lineno}"
         if getattr(record, "tenant_id", None) is not None:
             fields["tenantId"] = getattr(record, "tenant_id", None)
         for name, value in record.__dict__.items():
@@ -119,7 +142,7 @@ def is_json() -> bool:
 
 def set_up() -> Sink:
     """Gives the root logger its handler; once, before the handler's module is imported."""
-    global sink
+    global sink  # noqa: PLW0603 - one process, one log
     sink = Sink(sys.stdout)
     logging.Formatter.converter = time.gmtime
     handler = _Handler(sink)
@@ -141,7 +164,7 @@ def set_up() -> Sink:
     return sink
 
 
-def error(result: Dict[str, Any], to_json: Any) -> None:
+def error(result: dict[str, Any], to_json: Any) -> None:
     """Logs an error result: a traceback in text, the payload with time and level in JSON."""
     assert sink is not None
     if is_json():
@@ -152,7 +175,7 @@ def error(result: Dict[str, Any], to_json: Any) -> None:
         sink.event("\n".join(_error_lines(result)))
 
 
-def _error_lines(result: Dict[str, Any]) -> List[str]:
+def _error_lines(result: dict[str, Any]) -> list[str]:
     kind, message = result["errorType"], result["errorMessage"]
     head = "[ERROR]"
     if kind:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import logging
 import os
 import site
 import sys
 import threading
 import time
-from typing import Any, Dict, List, NoReturn
+from typing import Any, NoReturn
 
 from . import channel, context, faults, handlers, logs, marshalling
 
@@ -23,7 +25,7 @@ def main() -> NoReturn:
     _run_to_the_end()
 
 
-def main_after_fork(environ: Dict[str, str]) -> NoReturn:
+def main_after_fork(environ: dict[str, str]) -> NoReturn:
     """In the child of a zygote: puts on the environment's variables first."""
     os.environ.clear()
     os.environ.update(environ)
@@ -63,13 +65,12 @@ def _status_of(error: SystemExit) -> int:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(Exception):  # closed or replaced by the function
             stream.flush()
-        except Exception:  # closed or replaced by the function; nothing can be told to anyone
-            pass
 
 
 def _run() -> int:
+    """Init and the loop; returns only when init failed."""
     link = channel.Channel(int(os.environ.pop(_FRAMES_VARIABLE)))
     layers = _read_places(os.environ.pop(_PLACES_VARIABLE, ""))
     for stream in (sys.stdout, sys.stderr):
@@ -86,13 +87,11 @@ def _run() -> int:
         return _init_failed(link, encoder, faults.describe(error))
     _flush()
     link.ready()
-    _serve(link, handler, encoder)
+    return _serve(link, handler, encoder)
 
 
-def _init_failed(link: channel.Channel, encoder: marshalling.Encoder, result: Dict[str, Any]) -> int:
-    import logging
-
-    logging.warning(logs.UNHANDLED_WARNING)
+def _init_failed(link: channel.Channel, encoder: marshalling.Encoder, result: dict[str, Any]) -> int:
+    logging.getLogger().warning(logs.UNHANDLED_WARNING)
     logs.error(result, encoder.encode)
     _flush()
     link.init_failed(result["errorType"], encoder.encode(result).encode())
@@ -135,7 +134,7 @@ def _serve(link: channel.Channel, handler: handlers.Handler, encoder: marshallin
                 try:
                     text = encode(response)
                 except Exception as error:
-                    raise faults.Fault(faults.MARSHAL_ERROR, "Unable to marshal response: %s" % error) from error
+                    raise faults.Fault(faults.MARSHAL_ERROR, f"Unable to marshal response: {error}") from error
                 body = text.encode()
             result = None
         except faults.Fault as fault:
@@ -155,7 +154,7 @@ def _serve(link: channel.Channel, handler: handlers.Handler, encoder: marshallin
             link.fail(result["errorType"], encode(result).encode())
 
 
-def _read_places(text: str) -> List[str]:
+def _read_places(text: str) -> list[str]:
     """Learns where things really lie; returns the directories that stand for /opt."""
     layers = []
     for line in filter(None, text.split("\n")):
@@ -166,14 +165,14 @@ def _read_places(text: str) -> List[str]:
     return layers or ["/opt"]
 
 
-def _set_search_path(layers: List[str]) -> None:
+def _set_search_path(layers: list[str]) -> None:
     """sys.path as functions know it: code, layers, standard library, the runtime's own packages last.
 
     The code comes first, so that a vendored boto3 wins over the runtime's (AWS Lambda developer guide).
     """
     runtime_place = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     task_root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
-    version = "python%d.%d" % sys.version_info[:2]
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     first = [task_root]
     for layer in reversed(layers):
         first += [layer + "/python/lib/" + version + "/site-packages", layer + "/python"]

@@ -4,6 +4,7 @@ The standard library's encoder does the work, in C. Where simplejson differs, re
 Decimals are written as numbers, bytes inside are text, a named tuple (or whatever has `_asdict`) is an object.
 """
 
+# ruff: noqa: B905 - zip has no `strict` before Python 3.10
 from __future__ import annotations
 
 import decimal
@@ -11,7 +12,8 @@ import json
 import marshal
 import math
 import os
-from typing import Any, Callable, Dict, List, Set, Tuple, Union
+from collections.abc import Callable
+from typing import Any
 
 from . import faults
 
@@ -71,7 +73,7 @@ class Encoder:
         as_dict = getattr(value, "_asdict", None)
         if callable(as_dict):
             return as_dict()
-        raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
     def _unmark(self, text: str) -> str:
         pieces = text.split('"' + self._mark)
@@ -81,7 +83,7 @@ class Encoder:
         return "".join(pieces)
 
 
-def _as_objects(value: Any, above: Set[int]) -> Any:
+def _as_objects(value: Any, above: set[int]) -> Any:
     """The value with named tuples replaced by dictionaries; the very same object if there are none."""
     if not isinstance(value, (dict, list, tuple)):
         return value
@@ -90,7 +92,7 @@ def _as_objects(value: Any, above: Set[int]) -> Any:
     above.add(id(value))
     try:
         if isinstance(value, dict):
-            changed_items: Dict[Any, Any] = {}
+            changed_items: dict[Any, Any] = {}
             for key, item in value.items():
                 changed = _as_objects(item, above)
                 if changed is not item:
@@ -108,7 +110,7 @@ def _as_objects(value: Any, above: Set[int]) -> Any:
 def _with_text_keys(value: Any) -> Any:
     """The value with keys of bytes decoded; the very same object if there are none."""
     if isinstance(value, dict):
-        items: List[Tuple[Any, Any]] = [
+        items: list[tuple[Any, Any]] = [
             (key.decode("utf-8") if isinstance(key, bytes) else key, _with_text_keys(item))
             for key, item in value.items()
         ]
@@ -121,9 +123,9 @@ def _with_text_keys(value: Any) -> Any:
     return value
 
 
-def unmarshal(event: Union[bytes, memoryview], loads: Callable[[str], Any] = json.loads) -> Any:
+def unmarshal(event: bytes | memoryview, loads: Callable[[str], Any] = json.loads) -> Any:
     """The event as the handler gets it. Raises Fault."""
     try:
         return loads(str(event, "utf-8"))
     except Exception as error:
-        raise faults.Fault(faults.UNMARSHAL_ERROR, "Unable to unmarshal input: %s" % error) from error
+        raise faults.Fault(faults.UNMARSHAL_ERROR, f"Unable to unmarshal input: {error}") from error

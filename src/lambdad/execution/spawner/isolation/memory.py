@@ -1,0 +1,93 @@
+"""Enforces an environment's memory size without counting what it keeps in /tmp.
+
+/tmp is a tmpfs, and its pages are charged to the control group like the function's own memory; on AWS /tmp is a disk.
+So the group's hard limit is memory size plus size of /tmp, and what is really used (without /tmp and without the page
+cache, which the kernel gives back) is compared with the memory size as soon as the group passes it: version 1 tells by
+an eventfd, version 2 slows the group down (memory.high) until it is looked at. A function that allocates too much is
+killed within milliseconds; should that come too late for a very fast one, the hard limit holds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .cgroups import Group
+
+
+class MemoryGuard:
+    """Watches one group. `descriptor` becomes readable when it is worth checking; -1 if only polling tells."""
+
+    def __init__(self, group: Group, *, limit_bytes: int, tmp: str) -> None:
+        self._group = group
+        self._limit = limit_bytes
+        self._tmp = tmp
+        self._high = limit_bytes
+        self._usage = os.open(
+            f"{group.memory}/{'memory.current' if group.version == 2 else 'memory.usage_in_bytes'}",
+            os.O_RDONLY | os.O_CLOEXEC,
+        )
+        self.descriptor = -1
+        self.is_above = False
+        """The group holds more than the memory size, which page cache or /tmp may explain: look again soon."""
+        self._control = f"{group.memory}/cgroup.event_control"
+        if group.version == 1 and os.path.exists(self._control):
+            self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._is_armed = False
+
+    def arm(self) -> list[int]:
+        """Descriptors for the environment's supervisor, which asks the kernel for the event; empty if it was done.
+
+        Asking takes the kernel some 20 ms (it waits for all processors), which the spawner cannot spend.
+        """
+        if self.descriptor < 0 or self._is_armed:
+            return []
+        self._is_armed = True
+        return [os.open(self._control, os.O_WRONLY | os.O_CLOEXEC), os.dup(self.descriptor), os.dup(self._usage)]
+
+    @property
+    def needs_polling(self) -> bool:
+        return self.is_above or self.descriptor < 0
+
+    def drain(self) -> None:
+        """Takes the event that made the descriptor readable."""
+        try:
+            os.eventfd_read(self.descriptor)
+        except BlockingIOError:
+            return
+
+    def is_exceeded(self) -> bool:
+        """Whether the function uses more than its memory size now."""
+        usage = int(os.pread(self._usage, 32, 0))
+        self.is_above = usage > self._limit
+        if not self.is_above:
+            return False
+        in_tmp = self._bytes_in_tmp()
+        if self._group.version == 2:
+            self._move_high(in_tmp)
+        return usage - in_tmp - self._page_cache() > self._limit
+
+    def _bytes_in_tmp(self) -> int:
+        blocks = os.statvfs(self._tmp)
+        return (blocks.f_blocks - blocks.f_bfree) * blocks.f_frsize
+
+    def _page_cache(self) -> int:
+        cache = 0
+        prefix = b"" if self._group.version == 2 else b"total_"
+        with open(f"{self._group.memory}/memory.stat", "rb") as stat:
+            for line in stat:
+                name, _, value = line.partition(b" ")
+                if name in (prefix + b"active_file", prefix + b"inactive_file"):
+                    cache += int(value)
+        return cache
+
+    def _move_high(self, in_tmp: int) -> None:
+        """What lies in /tmp cannot be reclaimed, so it must not slow the function down."""
+        if self._high != self._limit + in_tmp:
+            self._high = self._limit + in_tmp
+            with open(f"{self._group.memory}/memory.high", "w") as high:
+                high.write(str(self._high))
+
+    def close(self) -> None:
+        os.close(self._usage)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
