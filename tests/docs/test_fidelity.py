@@ -1,0 +1,49 @@
+"""docs/fidelity.md tells the truth: its tests exist, its operations are those that are offered."""
+
+import re
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+from lambdad.wire.iam import iam_service
+from lambdad.wire.lambda_api import operations
+from lambdad.wire.logs import logs_service
+from lambdad.wire.sts import sts_service
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+
+INVOKING = {"Invoke", "InvokeWithResponseStream"}
+"""Written by hand, beside the table of handlers."""
+
+
+def offered(service: str) -> set[str]:
+    anything = MagicMock()
+    match service:
+        case "Lambda":
+            return set(operations.handlers(anything, runtime_version_arn=anything, code_url=anything)) | INVOKING
+        case "CloudWatch Logs":
+            return set(logs_service(anything).handlers)
+        case "IAM":
+            return set(iam_service(anything, anything).handlers)
+        case _:
+            return set(sts_service(anything).handlers)
+
+
+def test_every_test_it_names_exists():
+    named = re.findall(r"`(tests/[\w./-]+\.py)(?:::(\w+))?`", TEXT)
+    assert len(named) > 40
+    missing = [
+        f"{path}::{test}"
+        for path, test in named
+        if not (ROOT / path).is_file() or (test and f"def {test}(" not in (ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("service", ["Lambda", "CloudWatch Logs", "IAM", "STS"])
+def test_it_lists_exactly_the_operations_that_are_offered(service: str):
+    section = re.search(rf"^\*\*{service}\*\*: (.*?)(?:\n\n|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    assert section, f"no paragraph begins with **{service}**: "
+    assert sorted(re.findall(r"`(\w+)`", section[1])) == sorted(offered(service))
