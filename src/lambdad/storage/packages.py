@@ -169,7 +169,8 @@ class PackageStore:
 
     def _write_archive(self, name: str, archive: bytes) -> None:
         path = self._archive(name)
-        if path.exists():  # complete, since it got its name after it was synced
+        if path.exists():  # complete, since it got its name after it was synced; its name itself may not be
+            _sync_folder(self._archives)
             return
         descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=self._archives)
         try:

@@ -23,6 +23,8 @@ from lambdad.domain.errors import InvalidParameterValue
 MAX_UNZIPPED_BYTES = 262_144_000
 MAX_ENTRIES = 100_000
 """Files and folders of one archive, also folders that only occur in the paths of files. AWS prints no such limit."""
+MAX_DEPTH = 100
+"""Folders inside each other; deeper trees can hardly be removed again."""
 MAX_LINK_BYTES = 4096
 CHUNK_BYTES = 256 * 1024
 
@@ -114,6 +116,8 @@ def _entry(info: zipfile.ZipInfo) -> _Entry:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not name or "\0" in name or "\\" in name or name.startswith("/") or _DRIVE.match(name) or ".." in parts:
         raise BadPackage(f"The entry {shown} has a path that does not stay in the package.")
+    if len(parts) > MAX_DEPTH:
+        raise BadPackage(f"The entry {shown} is more than {MAX_DEPTH} folders deep.")
     mode = info.external_attr >> 16 if info.create_system == _UNIX else 0
     kind = stat.S_IFMT(mode) or (stat.S_IFDIR if name.endswith("/") else stat.S_IFREG)
     if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
