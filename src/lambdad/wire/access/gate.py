@@ -66,12 +66,11 @@ class Gate:
         self._opened: dict[tuple[str, str], KnownKey | None] = {}
 
     def refuse_early(self, request: Request) -> None:
-        """Before the body is read: raises what `identify` will raise anyway, as far as the head tells."""
-        signature = sigv4.read(request)
-        if signature is None:
-            raise MissingAuthenticationToken
+        """Before the body is read, for requests that carry a signature: strict refuses unknown keys at once."""
         if self._strict:
-            self._key_of(signature)
+            signature = sigv4.read(request)
+            if signature is not None:
+                self._key_of(signature)
 
     def identify(self, request: Request) -> tuple[Caller, str]:
         """The caller and the service that the signature is for. Raises AccessRefused with the reason."""

@@ -47,7 +47,8 @@ class HostNames:
 
 def _without_port(host: str) -> str:
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, closed, _ = host[1:].partition("]")
+        return name if closed else ""
     name, _, port = host.rpartition(":")
     return name if name and port.isdigit() and ":" not in name else host
 

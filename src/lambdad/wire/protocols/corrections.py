@@ -92,6 +92,33 @@ def _lambda_members() -> dict[str, dict[str, str]]:
 
 _MEMBERS: dict[str, dict[str, dict[str, str]]] = {"lambda": _lambda_members()}
 
+_SQS = "AWS.SimpleQueueService."
+
+ERROR_CODES: dict[str, dict[str, str]] = {
+    "sqs": {
+        "QueueDoesNotExist": f"{_SQS}NonExistentQueue",
+        "QueueNameExists": "QueueAlreadyExists",
+        **{
+            name: _SQS + name
+            for name in (
+                "BatchEntryIdsNotDistinct",
+                "BatchRequestTooLong",
+                "EmptyBatchRequest",
+                "InvalidBatchEntryId",
+                "MessageNotInflight",
+                "PurgeQueueInProgress",
+                "QueueDeletedRecently",
+                "TooManyEntriesInBatchRequest",
+                "UnsupportedOperation",
+            )
+        },
+    }
+}
+"""Codes that errors had in the query protocol, which newer models of JSON services no longer tell."""
+
+NAMESPACES: dict[str, str] = {"sqs": "http://queue.amazonaws.com/doc/2012-11-05/"}
+"""XML namespaces of the query answers of services whose model is JSON today."""
+
 _ORDERS: dict[tuple[str, str], tuple[str, ...]] = {
     ("lambda", "PublishLayerVersion"): ("LayerName", "Description", "Content", "CompatibleRuntimes", "LicenseInfo"),
 }

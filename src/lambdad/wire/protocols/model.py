@@ -125,7 +125,7 @@ class ServiceModel:
         self.endpoint_prefix: str = metadata["endpointPrefix"]
         self.json_version: str = metadata.get("jsonVersion", "1.1")
         self.target_prefix: str = metadata.get("targetPrefix", "")
-        self.namespace: str = metadata.get("xmlNamespace", "")
+        self.namespace: str = metadata.get("xmlNamespace", "") or corrections.NAMESPACES.get(name, "")
         self.query_compatible = "awsQueryCompatible" in metadata
         """JSON errors carry the old query code in the header `x-amzn-query-error`."""
         self.operations: dict[str, Operation] = {}
@@ -198,6 +198,7 @@ def _reorder(shape: Shape, first: tuple[str, ...]) -> None:
 class _Compiler:
     def __init__(self, service: str, shapes: dict[str, dict[str, Any]]) -> None:
         self._corrections = corrections.shapes(service)
+        self._error_codes = corrections.ERROR_CODES.get(service, {})
         self._sources = shapes
         self._shapes: dict[str, Shape] = {}
 
@@ -206,9 +207,8 @@ class _Compiler:
             if source.get("exception") or "error" in source:
                 error = source.get("error", {})
                 fault = bool(source.get("fault"))
-                yield ErrorShape(
-                    name, error.get("code", name), error.get("httpStatusCode", 500 if fault else 400), fault
-                )
+                code = self._error_codes.get(name) or error.get("code", name)
+                yield ErrorShape(name, code, error.get("httpStatusCode", 500 if fault else 400), fault)
 
     def top(self, reference: dict[str, Any] | None, members: dict[str, str]) -> Shape | None:
         """The input or output of an operation. `members` gives some of them another shape than the model does."""

@@ -78,7 +78,7 @@ def _tree(form: Mapping[str, str]) -> Tree:
     root: Tree = {}
     for name, text in form.items():
         parts = name.split(".")
-        if len(parts) > 64:  # no model nests so deep
+        if len(parts) > 64 or "" in parts:  # no model nests so deep, and "" is where a node keeps its text
             continue
         node = root
         for part in parts:
