@@ -144,7 +144,10 @@ class EnvironmentProcess:
     def peak_kib(self) -> int:
         """High-water mark of the environment's memory, at most its limit; one `pread`, 0 if unknown."""
         if self._peak_descriptor >= 0:
-            text = os.pread(self._peak_descriptor, 32, 0)
+            try:
+                text = os.pread(self._peak_descriptor, 32, 0)
+            except OSError:  # the group is being removed
+                text = b""
             if text:
                 self._peak_kib = max(self._peak_kib, min(int(text) // 1024, self._memory_kib))
         return self._peak_kib
@@ -173,7 +176,6 @@ class SpawnerClient:
         self._plans: dict[int, LaunchPlan] = {}
         self._running: dict[int, EnvironmentProcess] = {}
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
-        self._stopping = False
         self.gone: asyncio.Future[None]
         """Done when the spawner has ended; unasked for, that is the end of the server."""
 
@@ -247,11 +249,7 @@ class SpawnerClient:
 
     async def stop(self) -> None:
         """Ends the spawner and every environment; waits until nothing is left."""
-        self._stopping = True
-        if hasattr(self, "loop"):
-            self.loop.remove_reader(self._sock)
-            self.loop.remove_writer(self._sock)
-        self._sock.close()
+        self._close()
         await asyncio.to_thread(self._wait)
         self._on_end()
 
@@ -382,11 +380,19 @@ class SpawnerClient:
         else:
             answer.set_result(result)
 
-    def _on_end(self) -> None:
+    def _close(self) -> None:
         if self._sock.fileno() >= 0:
-            self.loop.remove_reader(self._sock)
-            self.loop.remove_writer(self._sock)
+            if hasattr(self, "loop"):
+                self.loop.remove_reader(self._sock)
+                self.loop.remove_writer(self._sock)
             self._sock.close()
+        for _, descriptors in self._unsent:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._unsent.clear()
+
+    def _on_end(self) -> None:
+        self._close()
         for sequence in list(self._answers):
             self._settle(sequence, SpawnerGone("the spawner has ended"))
         running, self._running = self._running, {}

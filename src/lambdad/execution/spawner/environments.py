@@ -33,6 +33,8 @@ class Run:
         self.kill_wanted = False
         self.killed_for_memory = False
         self.rounds = 0
+        self.shown_programs: dict[str, str] = {}
+        """By the path that is executed: the path to tell of, which is that of AWS."""
 
     def read_status(self) -> bool:
         """Takes in what the supervisor has told; False at the end of it."""

@@ -248,6 +248,8 @@ class Spawner:
             _close_all(descriptors)
             self._fail(plan.sequence, error.errno or 0, "", str(error))
             return
+        if order.argv:
+            run.shown_programs[order.argv[0]] = order.shown_program
         environment.run = run
         self._runs[plan.sequence] = run
         zygote.pending.add(plan.sequence)
@@ -406,7 +408,7 @@ class Spawner:
         for sequence in list(zygote.pending):
             run = self._runs.get(sequence)
             if run is not None and not run.pid:
-                run.failure = (5, zygote.kind.interpreter, "the interpreter could not be started")
+                run.failure = (5, "", f"the interpreter {zygote.kind.interpreter} could not be started")
                 self._run_ended(run)
 
     def _retire_zygotes(self) -> None:
@@ -464,7 +466,7 @@ class Spawner:
             self._tell_exit(run, killed_for_memory)
         else:
             number, path, text = run.failure or (5, "", "the environment ended before its runtime was started")
-            self._fail(run.sequence, number, path, text)
+            self._fail(run.sequence, number, run.shown_programs.get(path, path), text)
         run.close()
         self._runs.pop(run.sequence, None)
         environment.run = None

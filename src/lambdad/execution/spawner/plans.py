@@ -98,6 +98,8 @@ class Order:
     environ: list[str]
     directory: str
     wrapped: bool = False
+    shown_program: str = ""
+    """The program as the function knows it; without namespaces `argv` has where it really is."""
     wanted_sdk: ZygoteKind | None = None
     """A zygote worth starting for the next environments of this function."""
 
@@ -153,6 +155,7 @@ class Plans:
         if wrapper:
             order.argv = [wrapper, *order.argv]
             order.wrapped = True
+        order.shown_program = order.argv[0] if order.argv else ""
         if not namespaces:
             self._move_out(plan, order, environment, variables)
         return kind, order

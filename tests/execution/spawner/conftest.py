@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambdad.execution.runtimes.interpreters import Interpreters
+from lambdad.execution.spawner.client import EnvironmentProcess, LaunchPlan, SpawnerClient, SpawnerOptions
+from tests.execution.frames_client import READY, Answer, invoke_frame, read_frame
+
+ENVIRON = {
+    "_HANDLER": "app.handler",
+    "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
+    "AWS_LAMBDA_FUNCTION_NAME": "f",
+    "LAMBDA_TASK_ROOT": "/var/task",
+    "LANG": "en_US.UTF-8",
+    "LC_CTYPE": "C.UTF-8",
+    "LD_LIBRARY_PATH": (
+        "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+    ),
+    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+    "PYTHONPATH": "/var/runtime",
+    "TZ": ":UTC",
+}
+
+
+class Runtime:
+    """A launched environment, and the server's ends of its channel and its output."""
+
+    def __init__(self, process: EnvironmentProcess, channel: socket.socket, output: int) -> None:
+        self.process = process
+        self._channel = channel
+        self._output = output
+
+    async def answer(self) -> Answer | None:
+        return await asyncio.wait_for(asyncio.to_thread(read_frame, self._channel), 20)
+
+    async def ready(self) -> Runtime:
+        frame = await self.answer()
+        assert frame is not None, self.printed()
+        assert frame.kind == READY, (frame, self.printed())
+        return self
+
+    async def invoke(self, event: Any = None) -> Any:
+        """The decoded result or error payload; None if the runtime ended instead of answering."""
+        frame = await self.invoke_frame(event)
+        return None if frame is None else frame.json
+
+    async def invoke_frame(self, event: Any = None) -> Answer | None:
+        await asyncio.to_thread(self._channel.sendall, invoke_frame(json.dumps(event).encode()))
+        return await self.answer()
+
+    async def exit(self) -> Any:
+        return await asyncio.wait_for(asyncio.shield(self.process.exited), 20)
+
+    def printed(self) -> str:
+        text = b""
+        try:
+            while piece := os.read(self._output, 65536):
+                text += piece
+        except BlockingIOError:
+            pass
+        return text.decode()
+
+    def close(self) -> None:
+        self._channel.close()
+        os.close(self._output)
+
+
+class Bench:
+    """A spawner to test with, and what was launched on it."""
+
+    def __init__(self, client: SpawnerClient, tmp_path: Path, python: str) -> None:
+        self.client = client
+        self.python = python
+        self._tmp_path = tmp_path
+        self._runtimes: list[Runtime] = []
+
+    def code(self, source: str | None = None, **files: str) -> str:
+        """A directory with `app.py` and other files (`name__py` is `name.py`)."""
+        directory = self._tmp_path / f"code{len(list(self._tmp_path.iterdir()))}"
+        directory.mkdir(mode=0o755)
+        if source is not None:
+            (directory / "app.py").write_text(source)
+        for name, text in files.items():
+            (directory / name.replace("__", ".")).write_text(text)
+        return str(directory)
+
+    async def launch(self, source: str = "", *, reuse: str | None = None, **changes: Any) -> Runtime:
+        ours, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        plan: dict[str, Any] = {
+            "environment_id": reuse or os.urandom(16).hex(),
+            "runtime_kind": "python",
+            "interpreter": self.python,
+            "environ": {**ENVIRON, **changes.pop("environ", {})},
+            "memory_mb": 256,
+            "tmp_mb": 64,
+            "frames_fd": theirs.fileno(),
+            "log_fd": writer,
+        }
+        plan.update(changes)
+        if "task_dir" not in plan:
+            plan["task_dir"] = self.code(source)
+        try:
+            process = await asyncio.wait_for(self.client.launch(LaunchPlan(**plan), reuse=reuse), 20)
+        except BaseException:
+            ours.close()
+            os.close(reader)
+            raise
+        finally:
+            theirs.close()
+            os.close(writer)
+        runtime = Runtime(process, ours, reader)
+        self._runtimes.append(runtime)
+        return runtime
+
+    async def start(self, source: str = "", **changes: Any) -> Runtime:
+        return await (await self.launch(source, **changes)).ready()
+
+    async def close(self) -> None:
+        await self.client.stop()
+        for runtime in self._runtimes:
+            runtime.close()
+
+
+MakeBench = Callable[..., Awaitable[Bench]]
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """An interpreter to run functions on: 3.12 if there is one, else the one that runs the tests."""
+    interpreters = Interpreters()
+    for name in ("python3.12", "python3.11", "python3.13"):
+        found = interpreters.find(name)
+        if found is not None:
+            return found.path
+    raise AssertionError("no Python for functions was found")
+
+
+@pytest.fixture
+async def make_bench(tmp_path: Path, python: str) -> AsyncIterator[MakeBench]:
+    # Other users must be able to read the code, as they can in a server's data folder.
+    for directory in [tmp_path, *tmp_path.parents[:3]]:
+        directory.chmod(0o755)
+    benches: list[Bench] = []
+
+    async def make(**options: Any) -> Bench:
+        state = tmp_path / "state"
+        state.mkdir(exist_ok=True)
+        code = tmp_path / "code"
+        code.mkdir(exist_ok=True)
+        client = SpawnerClient.start(SpawnerOptions(state_dir=str(state), **options))
+        bench = Bench(client, code, python)
+        benches.append(bench)
+        await client.attach()
+        return bench
+
+    yield make
+    for bench in benches:
+        await bench.close()
+
+
+@pytest.fixture
+async def bench(make_bench: MakeBench) -> Bench:
+    """The strongest tier that this machine has."""
+    return await make_bench()
+
+
+@pytest.fixture(params=["auto", "off"])
+async def any_bench(request: pytest.FixtureRequest, make_bench: MakeBench) -> Bench:
+    """Both tiers, one after the other."""
+    return await make_bench(isolation=request.param)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and users need root")
