@@ -60,11 +60,12 @@ class Position(NamedTuple):
 
     timestamp_ms: int
     segment: int
-    index: int
+    number: int
+    """Within its segment, from 0."""
 
     def digits(self) -> str:
         """The position as 56 digits, as long as AWS's event ids; their order is that of the positions."""
-        return f"{self.timestamp_ms:020d}{self.segment:020d}{self.index:016d}"
+        return f"{self.timestamp_ms:020d}{self.segment:020d}{self.number:016d}"
 
     @classmethod
     def of_digits(cls, digits: str) -> Position | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 from lambdad.domain.logs import FIRST_POSITION, LAST_POSITION, LogEvent, Position
@@ -20,6 +21,8 @@ PAGE_BYTES: Final = 1_048_576
 SCAN_BYTES: Final = 32 * 1024 * 1024
 """After this much uncompressed text a page ends, even if nothing matched; it says where to go on."""
 _EVENT_OVERHEAD: Final = 26
+_SEGMENT_COST: Final = 2_048
+"""Bytes of text that can be searched in the time that a segment takes by itself."""
 _READ_BYTES: Final = 1024 * 1024
 _READ_ROWS: Final = (4, 64)
 TIME_LIMIT: Final = 2**62
@@ -75,7 +78,7 @@ class LogEventStorage:
                 break
             if scanned > self._scan_bytes and page.is_progress(frontier):
                 return page.result_before(frontier)
-            scanned += sum(row[_BYTES] for row in rows)
+            scanned += sum(row[_BYTES] + _SEGMENT_COST for row in rows)
             await loop.run_in_executor(None, page.scan, rows)
         return page.result()
 
@@ -132,6 +135,9 @@ class _Segments:
         rows = await self._engine.read(self._sql, dict(self._args))
         if rows:
             self._args["at_ms"], self._args["at_id"] = rows[-1][_FIRST_MS], rows[-1][_ID]
+            # The same for SQLite, which takes the plain condition for its index and would count off all rows before.
+            bound = "end" if self._descending else "floor"
+            self._args[bound] = rows[-1][_FIRST_MS]
             # Small segments are read many at a time, large ones few.
             average = sum(row[_BYTES] for row in rows) // len(rows) + 1
             self._rows = min(max(_READ_BYTES // average, _READ_ROWS[0]), _READ_ROWS[1])
@@ -147,15 +153,15 @@ class _Page:
         self._descending = query.descending
         self._events: list[LogEvent] = []
         self._bytes = 0
-        self._is_full = False
-        """There are events behind the last one kept."""
+        self._worst: Position | None = None
+        """The last event kept, once there are others behind it."""
         self._low = max(Position(query.start_ms, 0, 0), query.after)
         self._high = min(Position(query.end_ms + 1, 0, 0), query.before)
 
     @property
     def worst_ms(self) -> int | None:
         """Once the page is full, the time behind which no event comes into it any more."""
-        return self._events[-1].position.timestamp_ms if self._is_full else None
+        return None if self._worst is None else self._worst.timestamp_ms
 
     def frontier(self, row: Row) -> int:
         """With all rows before this one visited: every event before this time has been seen (descending: behind it)."""
@@ -178,8 +184,8 @@ class _Page:
         for row in rows:
             low, high = self._low, self._high  # _trim moves them
             segment, first_ms, ingested_ms, _, name, data = row
-            for index, (stamp, raw) in enumerate(unpack(first_ms, data)):
-                position = Position(stamp, segment, index)
+            for number, (stamp, raw) in enumerate(unpack(first_ms, data)):
+                position = Position(stamp, segment, number)
                 if not low < position < high:
                     continue
                 message = raw.decode("utf-8", "replace")
@@ -188,36 +194,45 @@ class _Page:
                     self._bytes += len(raw) + _EVENT_OVERHEAD
             if len(self._events) > 2 * self._query.limit or self._bytes > 2 * self._page_bytes:
                 self._trim()
-        self._trim()
+        if len(self._events) > self._query.limit or self._bytes > self._page_bytes:
+            self._trim()
+
+    def _sort(self) -> None:
+        self._events.sort(key=_position_of, reverse=self._descending)
 
     def _trim(self) -> None:
-        self._events.sort(key=lambda event: event.position, reverse=self._descending)
+        self._sort()
         size = keep = 0
         for event in self._events:
-            size += len(event.message.encode()) + _EVENT_OVERHEAD
-            if keep == self._query.limit or (size > self._page_bytes and keep):
-                self._is_full = True
+            message = event.message
+            more = size + _EVENT_OVERHEAD + (len(message) if message.isascii() else len(message.encode()))
+            if keep == self._query.limit or (more > self._page_bytes and keep):
                 break
+            size = more
             keep += 1
-        else:
-            self._bytes = size
+        self._bytes = size
+        if keep == len(self._events):
             return
         del self._events[keep:]
-        self._bytes = size
         # Nothing behind the last one will ever be kept.
-        last = self._events[-1].position
+        self._worst = last = self._events[-1].position
         if self._descending:
-            self._low = max(self._low, last._replace(index=last.index - 1))
+            self._low = max(self._low, last._replace(number=last.number - 1))
         else:
-            self._high = min(self._high, last._replace(index=last.index + 1))
+            self._high = min(self._high, last._replace(number=last.number + 1))
 
     def result(self) -> EventPage:
-        return EventPage(self._events, self._events[-1].position if self._is_full else None)
+        self._sort()
+        return EventPage(self._events, None if self._worst is None else self._events[-1].position)
 
     def result_before(self, frontier: int) -> EventPage:
         """The events that are certain while segments from `frontier` on have not been visited."""
+        self._sort()
         if self._descending:
             certain = [event for event in self._events if event.position.timestamp_ms > frontier]
             return EventPage(certain, Position(frontier + 1, 0, 0))
         certain = [event for event in self._events if event.position.timestamp_ms < frontier]
         return EventPage(certain, Position(frontier, 0, 0))
+
+
+_position_of = itemgetter(0)

@@ -114,6 +114,19 @@ async def test_readers_wait_for_the_flush_that_is_under_way(logs: LogService) ->
         await flushing
 
 
+async def test_a_reader_does_not_wait_for_lines_that_come_after_it(engine: SqliteEngine, clock: SetClock) -> None:
+    class Busy(LogStorage):
+        async def append(self, batches: list[StreamBatch], now_ms: int) -> list[StreamIds]:  # type: ignore[override]
+            stream.append(NOW_MS, b"and another line\n")
+            return await super().append(batches, now_ms)
+
+    writer = LogWriter(Busy(engine), clock)
+    stream = a_stream(writer)
+    stream.append(NOW_MS, b"first\n")
+    await asyncio.wait_for(asyncio.gather(writer.flush(), writer.flush(), writer.flush()), 5)
+    assert writer.statistics()["flushes"] <= 3
+
+
 class RefusingStorage(LogStorage):
     """A full disk, until it is made whole."""
 

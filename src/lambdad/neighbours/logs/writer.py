@@ -53,8 +53,18 @@ class LogStreamHandle:
 
         Text after the last newline becomes an event without one. Lines above 1 MB are split.
         """
-        if lines:
-            self._add((timestamp_ms, self._kind, lines), len(lines) + _CHUNK_OVERHEAD)
+        # The body of _add again: this runs several times for every invocation.
+        if not lines:
+            return
+        writer = self._writer
+        if not self._chunks:
+            writer._mark_dirty(self)
+        self._chunks.append((timestamp_ms, self._kind, lines))
+        size = len(lines) + _CHUNK_OVERHEAD
+        self._size += size
+        writer._unflushed += size
+        if writer._unflushed >= writer._hurry_from:
+            writer._relieve()
 
     def append_event(self, timestamp_ms: int, message: bytes) -> None:
         """One event, whatever newlines are in it; split above 1 MB."""
@@ -70,9 +80,7 @@ class LogStreamHandle:
     def _add(self, chunk: Chunk, size: int) -> None:
         writer = self._writer
         if not self._chunks:
-            writer._dirty[self] = None
-            if not writer._is_due:
-                writer._schedule()
+            writer._mark_dirty(self)
         self._chunks.append(chunk)
         self._size += size
         writer._unflushed += size
@@ -155,13 +163,13 @@ class LogWriter(Loop):
 
     async def flush(self) -> None:
         """Stores everything that was appended before the call. Raises StorageError; the text is kept then."""
-        while self._flushing is not None or self._dirty:
-            if self._flushing is not None:
-                # What that one took may be older than the call: look again afterwards.
-                flushing = self._flushing
-                await asyncio.shield(flushing)
-                continue
+        if self._flushing is not None:
+            # It may have begun before the call; what began afterwards has everything that the caller means.
+            await asyncio.shield(self._flushing)
+        if self._flushing is None and self._dirty:
             self._flushing = asyncio.get_running_loop().create_task(self._store(), name="log flush")
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)
 
     async def settle(self) -> None:
         """`flush` for readers: when the storage refuses writes, what it has can still be read."""
@@ -199,8 +207,11 @@ class LogWriter(Loop):
             "open_streams": self._open_streams,
         }
 
-    def _schedule(self) -> None:
-        """Wakes the loop an interval from now: text that comes until then shares the transaction."""
+    def _mark_dirty(self, handle: LogStreamHandle) -> None:
+        """There is something to flush: wakes the loop an interval from now, so that text until then shares it."""
+        self._dirty[handle] = None
+        if self._is_due:
+            return
         with contextlib.suppress(RuntimeError):  # no event loop runs yet: the first flush is called by hand
             asyncio.get_running_loop().call_later(self._interval_s, self.wake)
             self._is_due = True
