@@ -24,10 +24,17 @@ async def engine(tmp_path: Path) -> AsyncIterator[SqliteEngine]:
     await engine.close()
 
 
-async def store(engine: SqliteEngine, stream: str, chunks: list[Chunk], now_ms: int = 0) -> StreamIds:
-    name = StreamName("111111111111", "us-east-1", "group", stream)
-    ids = await LogStorage(engine).append([StreamBatch(name, None, list(pack(chunks)))], now_ms)
-    return ids[0]
+async def store(engine: SqliteEngine, stream: str, chunks: list[Chunk]) -> StreamIds:
+    return (await store_all(engine, [(stream, chunks)]))[0]
+
+
+async def store_all(engine: SqliteEngine, streams: list[tuple[str, list[Chunk]]]) -> list[StreamIds]:
+    """In one transaction, as a flush does."""
+    batches = [
+        StreamBatch(StreamName("111111111111", "us-east-1", "group", name), None, list(pack(chunks)))
+        for name, chunks in streams
+    ]
+    return await LogStorage(engine).append(batches, 0)
 
 
 async def all_pages(pages: LogEventStorage, query: EventQuery) -> list[list[LogEvent]]:
@@ -53,6 +60,7 @@ async def test_pages_hold_every_event_once_and_in_order(engine: SqliteEngine, se
     random = Random(seed)
     span = random.choice([5, 3_000, 100_000])
     messages: list[tuple[int, str]] = []
+    flushed: list[tuple[str, list[Chunk]]] = []
     for flush in range(random.randrange(1, 30)):
         for stream in random.sample(["a", "ab", "b"], random.randrange(1, 4)):
             chunks: list[Chunk] = []
@@ -61,7 +69,8 @@ async def test_pages_hold_every_event_once_and_in_order(engine: SqliteEngine, se
                 message = f"{stream}/{flush}/{number} {'x' * random.randrange(200)}\n"
                 chunks.append((stamp, Kind.LINES, message.encode()))
                 messages.append((stamp, message))
-            ids = await store(engine, stream, chunks)
+            flushed.append((stream, chunks))
+    ids = (await store_all(engine, flushed))[0]
     pages = LogEventStorage(
         engine, page_bytes=random.choice([300, 5_000, 10**6]), scan_bytes=random.choice([1, 2_000, 10**8])
     )
@@ -94,8 +103,8 @@ async def test_pages_hold_every_event_once_and_in_order(engine: SqliteEngine, se
 
 
 async def test_events_of_one_moment_keep_the_order_in_which_they_came(engine: SqliteEngine) -> None:
-    for number in range(20):
-        ids = await store(engine, "a", [(7, Kind.LINES, b"%d\n%d\n" % (2 * number, 2 * number + 1))])
+    flushes = [("a", [(7, Kind.LINES, b"%d\n%d\n" % (2 * number, 2 * number + 1))]) for number in range(20)]
+    ids = (await store_all(engine, flushes))[0]
     query = EventQuery(group_id=ids.group_id, stream_id=ids.stream_id, limit=3)
     found = await all_pages(LogEventStorage(engine), query)
     assert [int(event.message) for page in found for event in page] == list(range(40))
@@ -116,8 +125,7 @@ async def test_text_that_is_not_utf8_is_readable(engine: SqliteEngine) -> None:
 
 async def test_a_search_without_a_match_reads_a_bounded_part_at_a_time(engine: SqliteEngine) -> None:
     text = b"nothing to see here, move along please\n" * 5_000
-    for number in range(40):
-        ids = await store(engine, "a", [(number * 10_000, Kind.LINES, text)])
+    ids = await store(engine, "a", [(number * 10_000, Kind.LINES, text) for number in range(40)])
     looked_at = 0
 
     def never(message: str) -> bool:
@@ -137,8 +145,7 @@ async def test_a_search_without_a_match_reads_a_bounded_part_at_a_time(engine: S
 
 
 async def test_the_latest_events_are_found_without_reading_the_others(engine: SqliteEngine) -> None:
-    for number in range(300):
-        ids = await store(engine, "a", [(number * 1_000, Kind.LINES, b"%d\n" % number)])
+    ids = (await store_all(engine, [("a", [(n * 1_000, Kind.LINES, b"%d\n" % n)]) for n in range(300)]))[0]
     read = 0
     original = engine.read
 
