@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lambdad.storage import migrations, sqlite
-from lambdad.storage.engine import DataFolderInUse, SchemaTooNew, StorageError, StorageFull, Transaction
+from lambdad.storage import migrations
+from lambdad.storage.engine import DataFolderInUse, Job, SchemaTooNew, StorageError, StorageFull, Transaction
 from lambdad.storage.sqlite import DATABASE_NAME, SqliteEngine
 
 PUT = "INSERT INTO setting (name, value) VALUES (:name, :value)"
@@ -29,7 +29,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[SqliteEngine]:
     await engine.close()
 
 
-def put(name: str, value: str = "") -> sqlite.Job[int]:
+def put(name: str, value: str = "") -> Job[int]:
     return lambda tx: tx.run(PUT, {"name": name, "value": value})
 
 
@@ -115,7 +115,7 @@ async def test_a_cancelled_caller_does_not_undo_its_job(engine: SqliteEngine) ->
     assert await engine.read(COUNT) == [(1,)]
 
 
-def _limit_pages(pages: int) -> sqlite.Job[None]:
+def _limit_pages(pages: int) -> Job[None]:
     def job(tx: Transaction) -> None:
         tx.all(f"PRAGMA max_page_count = {pages}")
 

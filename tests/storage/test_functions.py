@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,7 +164,8 @@ async def test_the_last_published_version(functions: FunctionRepository) -> None
 def test_a_fingerprint_is_of_the_content() -> None:
     same = replace(a_version(), version="3", generation=9, revision_id="r9", last_modified="then", state=State.ACTIVE)
     assert fingerprint(same) == fingerprint(a_version())
-    for change in ({"code_sha256": "y"}, {"description": "d"}, {"environment": {}}, {"timeout_s": 4}):
+    changes: list[dict[str, Any]] = [{"code_sha256": "y"}, {"description": "d"}, {"environment": {}}, {"timeout_s": 4}]
+    for change in changes:
         assert fingerprint(a_version(**change)) != fingerprint(a_version())
 
 

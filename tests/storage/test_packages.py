@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from lambdad.domain.errors import InvalidParameterValue, RequestEntityTooLarge
-from lambdad.storage import packages
 from lambdad.storage.engine import StorageFull
 from lambdad.storage.packages import MAX_ZIPPED_BYTES, PackageStore
 from tests.control.building import zipped
@@ -210,7 +209,7 @@ async def test_a_full_disk(store: PackageStore, tmp_path: Path, monkeypatch: pyt
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(packages.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageFull):
         await add(store, CODE)
     assert not list((tmp_path / "packages").iterdir())

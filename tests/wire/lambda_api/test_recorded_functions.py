@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.control.building import ROLE, zipped
 from tests.recordings import Recording, paths
@@ -137,21 +138,21 @@ async def test_an_environment_of_one_byte_more(aws: Lambda) -> None:
     recording = Recording.find("TestLambdaSizeLimits::test_large_environment_fails_multiple_keys")
     (step, recorded), *_ = recording.steps.items()
     variables = json.loads(recorded["message"].partition("String measured: ")[2])
-    with pytest.raises(Exception, match="4KB limit") as error:
+    with pytest.raises(ClientError, match="4KB limit") as error:
         await aws.create(Environment={"Variables": variables})
     recording.check(step, error.value)
 
 
 async def test_a_zip_file_over_50_mb(aws: Lambda) -> None:
     recording = Recording.find("TestLambdaSizeLimits::test_oversized_zipped_create_lambda")
-    with pytest.raises(Exception, match="Zipped size") as error:
+    with pytest.raises(ClientError, match="Zipped size") as error:
         await aws.create(Code={"ZipFile": b"P" * 52_428_801})
     recording.check("invalid_param_exc", error.value)
 
 
 async def test_a_bad_snap_start(aws: Lambda) -> None:
     recording = Recording.find("TestLambdaSnapStart::test_snapstart_exceptions")
-    with pytest.raises(Exception, match="snapStart") as error:
+    with pytest.raises(ClientError, match="snapStart") as error:
         await aws.create(SnapStart={"ApplyOn": "invalidOption"})
     recording.check("create_function_invalid_snapstart_apply", error.value)
 
@@ -159,7 +160,7 @@ async def test_a_bad_snap_start(aws: Lambda) -> None:
 @pytest.mark.parametrize("test", [test for test in paths() if test.startswith("TestRuntimeValidation::")])
 async def test_a_retired_runtime(aws: Lambda, test: str) -> None:
     runtime = test.partition("[")[2].rstrip("]")
-    with pytest.raises(Exception, match="no longer supported") as error:
+    with pytest.raises(ClientError, match="no longer supported") as error:
         await aws.create(Runtime=runtime)
     Recording.find(test).check("deprecation_error", error.value)
 
