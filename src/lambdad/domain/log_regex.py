@@ -63,13 +63,15 @@ class Regex:
         """Whether the expression matches somewhere; `$` matches at the end and before a last newline."""
         if self._literal is not None:
             return self._literal in text
-        text = text.removesuffix("\n")
+        last = len(text) - 1 if text.endswith("\n") else -1
         states = self._start
         final = self._final
         if states & final:
             return True
         steps = self._steps
-        for character in text:
+        for at, character in enumerate(text):
+            if at == last and states & self._final_at_end:
+                return True
             following = steps.get((states, character))
             if following is None:
                 following = self._step(states, character)
