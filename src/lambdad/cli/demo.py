@@ -60,7 +60,6 @@ class Server:
         """Raises DemoFailed when the server ends or stays silent."""
         self._ready.wait(START_TIMEOUT_S)
         if not self.endpoint:
-            self.stop()
             raise DemoFailed("the server did not start")
 
     def stop(self) -> int:
@@ -107,12 +106,13 @@ def command() -> None:
                     click.echo(f"  {line}")
             _check("the server stops cleanly", server.stop() == 0)
         except (DemoFailed, CallFailed) as error:
-            server.stop()
             click.secho(f"\nThis did not work: {error}", fg="red", err=True)
             click.echo("The server's last lines:", err=True)
             for line in server.lines[-20:]:
                 click.echo(f"  {line}", err=True)
             sys.exit(1)
+        finally:
+            server.stop()
     click.secho(f"\nAll of it happened, in {time.monotonic() - began:.1f} s.", fg="green", bold=True)
     click.echo("Next: `lambdad up`, then paste the export lines that it shows.")
 

@@ -16,7 +16,7 @@ import click
 from lambdad import config
 from lambdad.config import DEFAULT_REGION
 
-CLI_TIMEOUT_S = 60
+CLI_TIMEOUT_S = 30
 
 
 class CallFailed(Exception):
@@ -103,15 +103,18 @@ class AwsCli:
     def _run(self, arguments: list[str], shown: bool) -> str:
         if shown:
             _show("aws " + shlex.join(arguments))
-        done = subprocess.run(  # noqa: S603 - the aws CLI with arguments of the demo
-            [self._program, *arguments, "--output", "json"],
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=CLI_TIMEOUT_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - the aws CLI with arguments of the demo
+                [self._program, *arguments, "--output", "json"],
+                cwd=self.folder,
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                timeout=CLI_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise CallFailed(f"no answer within {CLI_TIMEOUT_S} s") from None
         if done.returncode != 0:
             message = done.stderr.strip()
             if shown:
