@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from lambdad.domain.aliases import check_routing
-from lambdad.domain.concurrency import check_reservation, unreserved
 from lambdad.domain.configuration import (
     ConfigurationChange,
     LoggingChange,
@@ -19,17 +16,8 @@ from lambdad.domain.configuration import (
     check_runtime,
     check_tags,
 )
-from lambdad.domain.errors import InvalidParameterValue, LambdadError, ResourceConflict
-from lambdad.domain.functions import FunctionVersion, LoggingConfig, State, UpdateStatus
-from lambdad.domain.lifecycle import (
-    PrepareFailure,
-    being_created,
-    being_updated,
-    check_changeable,
-    failed,
-    last_modified,
-    ready,
-)
+from lambdad.domain.errors import InvalidParameterValue, LambdadError
+from lambdad.domain.functions import FunctionVersion, LoggingConfig
 from lambdad.domain.runtimes import RESERVED_VARIABLES, RETIRED, RUNTIMES
 
 TEXT = LoggingConfig(log_format="Text", log_group="/aws/lambda/f")
@@ -217,92 +205,3 @@ def test_tags() -> None:
         check_tags({str(number): "" for number in range(51)})
     with pytest.raises(InvalidParameterValue, match="aws:mine"):
         check_tags({"aws:mine": ""})
-
-
-@pytest.mark.parametrize(
-    ("version", "routing", "text"),
-    [
-        ("1", {"2": 0.1, "3": 0.1}, "Number of items in AdditionalVersionWeights cannot be greater than 1"),
-        ("$LATEST", {"1": 0.1}, "$LATEST is not supported for an alias pointing to more than 1 version"),
-        (
-            "1",
-            {"1": 0.5},
-            "Invalid function version 1. Function version 1 is already included in routing configuration.",
-        ),
-    ],
-)
-def test_refused_routing(version: str, routing: dict[str, float], text: str) -> None:
-    with pytest.raises(InvalidParameterValue) as error:
-        check_routing(version, routing)
-    assert error.value.message == text
-    assert error.value.typed is not version.startswith("$")
-
-
-@pytest.mark.parametrize(("version", "routing"), [("$LATEST", {}), ("1", {"2": 1.0}), ("1", {})])
-def test_routing(version: str, routing: dict[str, float]) -> None:
-    check_routing(version, routing)
-
-
-def test_reservations_leave_a_hundred() -> None:
-    check_reservation(900, 0)
-    check_reservation(0, 900)
-    for requested, others in ((901, 0), (1, 900)):
-        with pytest.raises(InvalidParameterValue, match=r"below its minimum value of \[100\]") as error:
-            check_reservation(requested, others)
-        assert not error.value.typed
-    assert unreserved([100, 50]) == 850
-
-
-FAILURE = PrepareFailure(code="InvalidRuntime", reason="no python3.12")
-
-
-def test_a_version_is_created_and_becomes_active() -> None:
-    pending = being_created(a_version(), "r2")
-    assert (pending.state, pending.state_reason, pending.state_reason_code) == (
-        State.PENDING,
-        "The function is being created.",
-        "Creating",
-    )
-    assert pending.last_update_status is None
-    active = ready(pending, "r3")
-    assert (active.state, active.state_reason, active.last_update_status, active.revision_id) == (
-        State.ACTIVE,
-        None,
-        UpdateStatus.SUCCESSFUL,
-        "r3",
-    )
-
-
-def test_an_update_leaves_the_version_active() -> None:
-    updating = being_updated(ready(being_created(a_version(), "r2"), "r3"), "r4")
-    assert (updating.state, updating.last_update_status, updating.last_update_status_reason_code) == (
-        State.ACTIVE,
-        UpdateStatus.IN_PROGRESS,
-        "Creating",
-    )
-    after = failed(updating, FAILURE, "r5")
-    assert (after.state, after.last_update_status, after.last_update_status_reason) == (
-        State.ACTIVE,
-        UpdateStatus.FAILED,
-        "no python3.12",
-    )
-
-
-def test_a_creation_that_failed_can_be_repaired_by_an_update() -> None:
-    after = failed(being_created(a_version(), "r2"), FAILURE, "r3")
-    assert (after.state, after.state_reason_code, after.last_update_status) == (State.FAILED, "InvalidRuntime", None)
-    check_changeable(after)
-    assert being_updated(after, "r4").state is State.PENDING
-
-
-def test_nothing_changes_while_something_is_in_progress() -> None:
-    pending = being_created(a_version(), "r2")
-    with pytest.raises(ResourceConflict, match="currently in the following state: Pending"):
-        check_changeable(pending)
-    updating = being_updated(ready(pending, "r3"), "r4")
-    with pytest.raises(ResourceConflict, match=r"An update is in progress for resource: arn:aws:lambda:.*:function:f$"):
-        check_changeable(updating)
-
-
-def test_the_moment_of_the_last_change() -> None:
-    assert last_modified(datetime(2026, 9, 13, 15, 32, 2, 357_999, UTC)) == "2026-09-13T15:32:02.357+0000"

@@ -177,6 +177,7 @@ async def test_reservations_and_use(functions: FunctionRepository) -> None:
         return tables.reserved_by_others(KEY)
 
     assert await functions.write(job) == 7
+    assert sorted(await functions.reservations(), key=str) == [(KEY, 5), (replace(KEY, name="g"), 7)]
     usage = await functions.usage(KEY.account, KEY.region)
     assert (usage.functions, usage.code_bytes, usage.reserved_concurrency) == (3, 30, 12)
 

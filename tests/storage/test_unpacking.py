@@ -16,6 +16,7 @@ import pytest
 from lambdad.domain.errors import InvalidParameterValue
 from lambdad.storage import unpacking
 from lambdad.storage.unpacking import CANNOT_UNZIP, BadPackage, PackageTooLarge, unpack
+from tests.recordings import Recording
 
 Entry = tuple[str, bytes | str, int]
 FILE, LINK = stat.S_IFREG, stat.S_IFLNK
@@ -290,6 +291,26 @@ def test_bytes_are_counted_while_inflating(target: Path, checked_only: bool) -> 
     assert unpack(io.BytesIO(archive), place, limit=1000) == 1000
     with pytest.raises(PackageTooLarge, match="Unzipped size must be smaller than 999 bytes"):
         unpack(io.BytesIO(a_zip(file("a", b"\0" * 600), file("c", b"\0" * 400))), None, limit=999)
+
+
+def test_250_mb_and_one_byte_more_as_recorded() -> None:
+    zeros = zlib.compressobj(1, wbits=-15)
+    block = bytes(1_024_000)
+    stream = b"".join(zeros.compress(block) for _ in range(256)) + zeros.compress(b"\0") + zeros.flush()
+    crc = 0
+    for _ in range(256):
+        crc = zlib.crc32(block, crc)
+    archive = bytearray(a_zip(file("big", stream), compression=zipfile.ZIP_STORED))
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        position = archive.rindex(signature)
+        struct.pack_into("<H", archive, position + offset, zipfile.ZIP_DEFLATED)
+        struct.pack_into("<I", archive, position + offset + 6, zlib.crc32(b"\0", crc))
+        struct.pack_into("<I", archive, position + offset + 14, 262_144_001)
+    with pytest.raises(PackageTooLarge) as error:
+        unpack(io.BytesIO(archive), None)
+    recorded = Recording.find("TestLambdaSizeLimits::test_oversized_unzipped_lambda").steps["invalid_param_exc"]
+    assert error.value.message == recorded["message"]
+    assert unpack(io.BytesIO(archive), None, limit=262_144_001) == 262_144_001
 
 
 def test_a_bomb_stops_at_the_limit(target: Path) -> None:

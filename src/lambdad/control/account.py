@@ -18,7 +18,7 @@ class AccountSettings:
     code_bytes_limit: int = CODE_STORAGE_BYTES
     unzipped_bytes_limit: int = MAX_UNZIPPED_BYTES
     zipped_bytes_limit: int = MAX_ZIPPED_BYTES
-    concurrency_limit: int = ACCOUNT_LIMIT
+    concurrency_limit: int
     unreserved_concurrency: int
     code_bytes: int
     functions: int
@@ -27,13 +27,15 @@ class AccountSettings:
 class Accounts:
     """What GetAccountSettings tells."""
 
-    def __init__(self, repository: FunctionRepository) -> None:
+    def __init__(self, repository: FunctionRepository, account_concurrency: int = ACCOUNT_LIMIT) -> None:
         self._repository = repository
+        self._account_concurrency = account_concurrency
 
     async def settings(self, account: str, region: str) -> AccountSettings:
         usage = await self._repository.usage(account, region)
         return AccountSettings(
-            unreserved_concurrency=unreserved([usage.reserved_concurrency]),
+            concurrency_limit=self._account_concurrency,
+            unreserved_concurrency=unreserved([usage.reserved_concurrency], self._account_concurrency),
             code_bytes=usage.code_bytes,
             functions=usage.functions,
         )

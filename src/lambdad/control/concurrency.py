@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lambdad.control.changes import Changes, function_not_found, key_of
 from lambdad.domain.arns import FunctionReference, function_arn
-from lambdad.domain.concurrency import check_reservation
+from lambdad.domain.concurrency import ACCOUNT_LIMIT, check_reservation
 from lambdad.domain.functions import LATEST
 from lambdad.storage.functions import FunctionRepository, FunctionTables
 
@@ -14,9 +14,12 @@ from lambdad.storage.functions import FunctionRepository, FunctionTables
 class Concurrency:
     """What functions reserve of their account's concurrency."""
 
-    def __init__(self, repository: FunctionRepository, changes: Changes) -> None:
+    def __init__(
+        self, repository: FunctionRepository, changes: Changes, account_concurrency: int = ACCOUNT_LIMIT
+    ) -> None:
         self._repository = repository
         self._changes = changes
+        self._account_concurrency = account_concurrency
 
     async def reserve(self, reference: FunctionReference, executions: int) -> None:
         """Reserves for a function, and limits it to that; 0 lets no call through."""
@@ -27,7 +30,7 @@ class Concurrency:
             if function is None:
                 # With the qualifier, as otherwise only Invoke prints it (AWS: recorded 2025-11).
                 raise function_not_found(function_arn(key.region, key.account, key.name, LATEST))
-            check_reservation(executions, tables.reserved_by_others(key))
+            check_reservation(executions, tables.reserved_by_others(key), self._account_concurrency)
             tables.put_function(replace(function, reserved_concurrency=executions))
 
         await self._changes.make(key, job)

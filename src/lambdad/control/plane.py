@@ -15,6 +15,7 @@ from lambdad.control.garbage import CodeGarbage
 from lambdad.control.runtime_settings import RecursionSettings, RuntimeManagement
 from lambdad.control.tags import Tags
 from lambdad.control.versions import Versions
+from lambdad.domain.concurrency import ACCOUNT_LIMIT
 from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.packages import PackageStore
 
@@ -31,6 +32,7 @@ class ControlPlane:
         prepare: Prepare,
         changed: Changed,
         busy: Callable[[str], bool] = lambda _: False,
+        account_concurrency: int = ACCOUNT_LIMIT,
         settle_s: float = SETTLE_S,
     ) -> None:
         """`busy` tells of a code_sha256 whether an environment still runs it; such code is not removed."""
@@ -40,9 +42,9 @@ class ControlPlane:
         self.functions = Functions(repository, packages, changes, self.activation)
         self.versions = Versions(repository, changes, self.activation)
         self.aliases = Aliases(repository, changes)
-        self.concurrency = Concurrency(repository, changes)
+        self.concurrency = Concurrency(repository, changes, account_concurrency)
         self.tags = Tags(repository, changes)
-        self.accounts = Accounts(repository)
+        self.accounts = Accounts(repository, account_concurrency)
         self.recursion = RecursionSettings(repository, changes)
         self.runtime_management = RuntimeManagement(repository, changes)
 
