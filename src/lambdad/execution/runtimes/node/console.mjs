@@ -1,8 +1,9 @@
 /**
  * console as log records: one line per call, with time, request id and level, in text or JSON.
  *
- * A record is one log event, so newlines inside become carriage returns; the server turns them back. Everything is
- * written synchronously: what a function printed is in the pipe before its answer is on the way.
+ * A record is one log event, and in the pipe a newline ends an event: newlines inside are written as a byte that occurs
+ * in no UTF-8 text, and the server turns them back. Everything is written synchronously: what a function printed is in
+ * the pipe before its answer is on the way.
  */
 
 import fs from 'node:fs';
@@ -13,6 +14,8 @@ const { writeSync } = fs;
 
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 const STDOUT = 1;
+const NEWLINE = 0x0a;
+const NEWLINE_IN_RECORD = 0xff;
 
 const current = { requestId: undefined, tenantId: undefined };
 let json = false;
@@ -77,7 +80,10 @@ function jsonRecord(level, message, rest) {
 }
 
 function writeRecord(record) {
-  let line = Buffer.from(`${record.includes('\n') ? record.replaceAll('\n', '\r') : record}\n`);
+  let line = Buffer.from(`${record}\n`);
+  for (let at = line.indexOf(NEWLINE); at < line.length - 1; at = line.indexOf(NEWLINE, at + 1)) {
+    line[at] = NEWLINE_IN_RECORD;
+  }
   while (line.length > 0) {
     try {
       line = line.subarray(writeSync(STDOUT, line));
