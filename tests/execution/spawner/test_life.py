@@ -169,8 +169,11 @@ async def test_fifty_at_once(any_bench: Bench) -> None:
 
 async def test_a_program_is_executed(any_bench: Bench) -> None:
     runtime = await any_bench.launch(
-        runtime_kind="command", interpreter="", argv=("/bin/sh", "-c", "echo $0 $MINE; exit 7", "zero"),
-        environ={"MINE": "yes"}, frames_fd=None,
+        runtime_kind="command",
+        interpreter="",
+        argv=("/bin/sh", "-c", "echo $0 $MINE; exit 7", "zero"),
+        environ={"MINE": "yes"},
+        frames_fd=None,
     )
     assert (await runtime.exit()).status == 7
     assert runtime.printed() == "zero yes\n"
@@ -310,5 +313,3 @@ async def until(condition: object, limit_s: float = 10) -> None:
     while not condition():
         assert asyncio.get_running_loop().time() < end
         await asyncio.sleep(0.005)
-
-

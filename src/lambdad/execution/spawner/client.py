@@ -69,7 +69,8 @@ class LaunchPlan:
     environ: dict[str, str] = field(default_factory=dict)
     """Complete: nothing of the server's environment is added. The frames descriptor is added by the spawner."""
     task_dir: str
-    """Host directory of the unpacked code."""
+    """Host directory of the unpacked code. It and what is in it must be readable for everyone (0755, 0644), as on
+    AWS; the directories above need not be."""
     layer_dirs: tuple[str, ...] = ()
     """Host directories of the layers, in order: later ones win."""
     memory_mb: int
@@ -227,9 +228,12 @@ class SpawnerClient:
         `zygotes` (interpreter, sdk, pid, forks)."""
         return json.loads(await self._ask(messages.REPORT))  # type: ignore[no-any-return]
 
-    async def prepare(self, interpreter: str, runtime_kind: str = "python") -> None:
-        """Starts the zygote for an interpreter ahead of need. Raises LaunchError if the interpreter does not start."""
-        reason = await self._ask(messages.PREPARE, runtime_kind, interpreter)
+    async def prepare(self, interpreter: str, runtime_kind: str = "python", *, sdk: bool = False) -> None:
+        """Starts the zygote for an interpreter ahead of need; with `sdk` the one that has boto3 loaded.
+
+        Raises LaunchError if the interpreter does not start.
+        """
+        reason = await self._ask(messages.PREPARE, runtime_kind, interpreter, int(sdk))
         if reason:
             raise LaunchError(errno.EIO, "", reason)
 

@@ -174,6 +174,8 @@ class Spawner:
                 data, descriptors = messages.receive(self._sock)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                data, descriptors = b"", []
             except (OSError, messages.Malformed) as error:
                 print(f"spawner: {error!r}", file=sys.stderr, flush=True)
                 data, descriptors = b"", []
@@ -204,9 +206,9 @@ class Spawner:
             except BlockingIOError:
                 return
             except OSError:
-                self._unsent.clear()  # the server is gone; the end of its stream is read next
-                return
+                pass  # the server is gone; the end of its stream is read next
             self._unsent.popleft()
+            _close_all(descriptors)
 
     def _report(self) -> str:
         groups = self._groups
@@ -358,8 +360,8 @@ class Spawner:
             self._watch(zygote.sock, lambda: self._on_zygote(zygote))
         return zygote
 
-    def _prepare(self, sequence: int, runtime_kind: str, interpreter: str) -> None:
-        kind = self._plans.zygote_kind(runtime_kind, interpreter)
+    def _prepare(self, sequence: int, runtime_kind: str, interpreter: str, with_sdk: int) -> None:
+        kind = self._plans.zygote_kind(runtime_kind, interpreter, with_sdk=bool(with_sdk))
         zygote = self._zygote(kind)
 
         def answer(text: str) -> None:

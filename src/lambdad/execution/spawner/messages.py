@@ -50,7 +50,7 @@ FORMS = {
     LAUNCH: "isssllslii",
     KILL: "s",  # environment id
     RELEASE: "s",  # environment id
-    PREPARE: "iss",  # sequence, kind, interpreter
+    PREPARE: "issi",  # sequence, kind, interpreter, whether with boto3
     REPORT: "i",  # sequence
     LAUNCHED: "iis",  # sequence, pid, environment id; descriptor: the memory high-water mark
     LAUNCH_FAILED: "iiss",  # sequence, errno, path, text

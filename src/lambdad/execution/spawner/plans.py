@@ -121,10 +121,11 @@ class Plans:
         self._codes: OrderedDict[tuple[str, ...], _Code] = OrderedDict()
         self._layers: dict[tuple[str, ...], Path] = {}
 
-    def zygote_kind(self, runtime_kind: str, interpreter: str) -> ZygoteKind:
+    def zygote_kind(self, runtime_kind: str, interpreter: str, *, with_sdk: bool = False) -> ZygoteKind:
         """The zygote that serves a plain function of this kind."""
         is_python = runtime_kind == "python" and self._settings.zygotes
-        return ZygoteKind(interpreter, is_python, shows_python=_is_python(interpreter))
+        with_sdk = with_sdk and is_python and supports_sdk(interpreter, self._settings)
+        return ZygoteKind(interpreter, is_python, with_sdk=with_sdk, shows_python=_is_python(interpreter))
 
     def resolve(
         self,

@@ -208,12 +208,13 @@ def _kill_members(directory: str) -> None:
 
 
 def _start_time(pid: int) -> int:
-    """In clock ticks since boot; 0 if there is no such process."""
+    """In clock ticks since boot; 0 if there is no such process, or only its remains."""
     try:
         text = _read(f"/proc/{pid}/stat")
     except OSError:
         return 0
-    return int(text[text.rindex(")") + 2 :].split()[19])
+    fields = text[text.rindex(")") + 2 :].split()
+    return 0 if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def _own_hierarchies() -> dict[str, _Hierarchy]:
