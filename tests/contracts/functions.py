@@ -30,8 +30,7 @@ def handler(event, context):
     if do == "environ":
         return dict(os.environ)
     if do == "descriptors":
-        listing = "import os; print(*[f for f in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{f}')])"
-        return subprocess.run([sys.executable, "-c", listing], stdout=subprocess.PIPE).stdout.decode()
+        return subprocess.run(["/bin/ls", "-l", "/proc/self/fd"], stdout=subprocess.PIPE).stdout.decode()
     if do == "context":
         return {
             "requestId": context.aws_request_id,
@@ -64,7 +63,7 @@ exports.handler = async (event, context) => {
     case 'big': return 'x'.repeat(event.size - 2);
     case 'print': event.lines.forEach((line) => process.stdout.write(line + '\\n')); return null;
     case 'environ': return process.env;
-    case 'descriptors': return execFileSync('/bin/ls', ['/proc/self/fd']).toString();
+    case 'descriptors': return execFileSync('/bin/ls', ['-l', '/proc/self/fd']).toString();
     case 'context': return {
       requestId: context.awsRequestId,
       arn: context.invokedFunctionArn,
