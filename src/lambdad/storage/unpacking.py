@@ -135,7 +135,9 @@ def _check_overlaps(package: zipfile.ZipFile, archive: IO[bytes]) -> None:
         header = archive.read(_LOCAL_HEADER.size)
         signature, *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         data_end = info.header_offset + len(header) + name_length + extra_length + info.compress_size
-        if signature != b"PK\x03\x04" or data_end > end:
+        if signature != b"PK\x03\x04":
+            raise BadPackage
+        if data_end > end:
             raise BadPackage("Its entries overlap.")
         end = info.header_offset
 
