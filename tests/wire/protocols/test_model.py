@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
 from lambdad.wire.protocols import model
 from lambdad.wire.protocols.errors import UnknownOperation
 from lambdad.wire.protocols.routes import Router
+
+SERVICES = ("lambda", "logs", "sts", "iam", "sqs", "sns", "events")
 
 COST = """
 import sys, time
@@ -39,9 +42,27 @@ def test_an_unknown_service_is_named():
         model.load("nothing")
 
 
-@pytest.mark.parametrize("service", ["lambda", "logs", "sts", "iam", "sqs", "sns", "events"])
-def test_almost_every_pattern_can_be_checked(service: str):
-    compiled = model.load(service)
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_pattern_can_be_checked(service: str):
+    assert [pattern for pattern in patterns_of(service) if model.compiled_pattern(pattern) is None] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_pattern_takes_long_for_any_text(service: str):
+    tails = ("", "!", "\n", "\0")
+    texts = [
+        start * 512 + tail for start in ("a", "1", "-", " ", "a ", "a-", "a.", "a:", "a/", "%41") for tail in tails
+    ]
+    for pattern in patterns_of(service):
+        compiled = model.compiled_pattern(pattern)
+        assert compiled is not None
+        started = time.process_time()
+        for text in texts:
+            compiled.fullmatch(text)
+        assert time.process_time() - started < 0.5, pattern
+
+
+def patterns_of(service: str) -> set[str]:
     patterns: set[str] = set()
     seen: set[int] = set()
 
@@ -54,9 +75,9 @@ def test_almost_every_pattern_can_be_checked(service: str):
         for part in (shape.element, shape.key, *(member.shape for member in shape.members.values())):
             walk(part)
 
-    for operation in compiled.operations.values():
+    for operation in model.load(service).operations.values():
         walk(operation.input)
-    assert [pattern for pattern in patterns if model.compiled_pattern(pattern) is None] == []
+    return patterns
 
 
 ROUTER = Router(model.load("lambda", []))

@@ -64,7 +64,41 @@ _LAMBDA: dict[str, dict[str, Any]] = {
     "EnvironmentVariables": {"elements_may_be_null": True},
 }
 
-_SHAPES: dict[str, dict[str, dict[str, Any]]] = {"lambda": _LAMBDA}
+
+def _sqs_errors() -> dict[str, dict[str, Any]]:
+    # botocore's model has lost them with the query protocol; clients still know errors by these codes.
+    prefixed = "AWS.SimpleQueueService."
+    codes: dict[str, tuple[str, int]] = {
+        "QueueDoesNotExist": (f"{prefixed}NonExistentQueue", 400),
+        "QueueNameExists": ("QueueAlreadyExists", 400),
+        "PurgeQueueInProgress": (f"{prefixed}PurgeQueueInProgress", 403),
+        "ReceiptHandleIsInvalid": ("ReceiptHandleIsInvalid", 404),
+        "OverLimit": ("OverLimit", 403),
+        "InvalidAddress": ("InvalidAddress", 404),
+        "ResourceNotFoundException": ("ResourceNotFoundException", 404),
+        # Not in the model; these are the names in JSON of errors that all services have.
+        "InvalidParameterValueException": ("InvalidParameterValue", 400),
+        "MissingRequiredParameterException": ("MissingParameter", 400),
+        "AccessDeniedException": ("AccessDenied", 403),
+    }
+    for name in (
+        "BatchEntryIdsNotDistinct", "BatchRequestTooLong", "EmptyBatchRequest", "InvalidBatchEntryId",
+        "MessageNotInflight", "QueueDeletedRecently", "TooManyEntriesInBatchRequest", "UnsupportedOperation",
+    ):  # fmt: skip
+        codes[name] = (f"{prefixed}{name}", 400)
+    return {name: {"error": {"code": code, "httpStatusCode": status}} for name, (code, status) in codes.items()}
+
+
+# These patterns take time exponential in the number of blanks: a call with one such value would stop the server.
+_EVENTS: dict[str, dict[str, Any]] = {
+    name: {"pattern": None}
+    for name in ("AuthHeaderParameters", "AuthHeaderParametersSensitive", "HeaderValue", "HeaderValueSensitive")
+}
+
+_SHAPES: dict[str, dict[str, dict[str, Any]]] = {"lambda": _LAMBDA, "sqs": _sqs_errors(), "events": _EVENTS}
+
+METADATA: dict[str, dict[str, Any]] = {"sqs": {"xmlNamespace": "http://queue.amazonaws.com/doc/2012-11-05/"}}
+"""What the head of a model lacks."""
 
 _NAMESPACED = (
     "Invoke", "InvokeAsync", "InvokeWithResponseStream", "GetFunction", "GetFunctionConfiguration", "DeleteFunction",
@@ -91,33 +125,6 @@ def _lambda_members() -> dict[str, dict[str, str]]:
 
 
 _MEMBERS: dict[str, dict[str, dict[str, str]]] = {"lambda": _lambda_members()}
-
-_SQS = "AWS.SimpleQueueService."
-
-ERROR_CODES: dict[str, dict[str, str]] = {
-    "sqs": {
-        "QueueDoesNotExist": f"{_SQS}NonExistentQueue",
-        "QueueNameExists": "QueueAlreadyExists",
-        **{
-            name: _SQS + name
-            for name in (
-                "BatchEntryIdsNotDistinct",
-                "BatchRequestTooLong",
-                "EmptyBatchRequest",
-                "InvalidBatchEntryId",
-                "MessageNotInflight",
-                "PurgeQueueInProgress",
-                "QueueDeletedRecently",
-                "TooManyEntriesInBatchRequest",
-                "UnsupportedOperation",
-            )
-        },
-    }
-}
-"""Codes that errors had in the query protocol, which newer models of JSON services no longer tell."""
-
-NAMESPACES: dict[str, str] = {"sqs": "http://queue.amazonaws.com/doc/2012-11-05/"}
-"""XML namespaces of the query answers of services whose model is JSON today."""
 
 _ORDERS: dict[tuple[str, str], tuple[str, ...]] = {
     ("lambda", "PublishLayerVersion"): ("LayerName", "Description", "Content", "CompatibleRuntimes", "LicenseInfo"),

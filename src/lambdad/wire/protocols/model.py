@@ -125,7 +125,7 @@ class ServiceModel:
         self.endpoint_prefix: str = metadata["endpointPrefix"]
         self.json_version: str = metadata.get("jsonVersion", "1.1")
         self.target_prefix: str = metadata.get("targetPrefix", "")
-        self.namespace: str = metadata.get("xmlNamespace", "") or corrections.NAMESPACES.get(name, "")
+        self.namespace: str = metadata.get("xmlNamespace", "")
         self.query_compatible = "awsQueryCompatible" in metadata
         """JSON errors carry the old query code in the header `x-amzn-query-error`."""
         self.operations: dict[str, Operation] = {}
@@ -174,7 +174,7 @@ def _object(text: bytes) -> dict[str, Any]:
 
 def compile_model(service: str, description: dict[str, Any], operations: Collection[str] | None) -> ServiceModel:
     """Compiles one description; see `load`."""
-    model = ServiceModel(service, description["metadata"])
+    model = ServiceModel(service, {**description["metadata"], **corrections.METADATA.get(service, {})})
     compiler = _Compiler(service, description["shapes"])
     for name, source in description["operations"].items():
         offered = operations is None or name in operations
@@ -198,17 +198,18 @@ def _reorder(shape: Shape, first: tuple[str, ...]) -> None:
 class _Compiler:
     def __init__(self, service: str, shapes: dict[str, dict[str, Any]]) -> None:
         self._corrections = corrections.shapes(service)
-        self._error_codes = corrections.ERROR_CODES.get(service, {})
         self._sources = shapes
         self._shapes: dict[str, Shape] = {}
 
     def errors(self) -> Iterable[ErrorShape]:
-        for name, source in self._sources.items():
+        for name in {**self._sources, **self._corrections}:
+            source = {**self._sources.get(name, {}), **self._corrections.get(name, {})}
             if source.get("exception") or "error" in source:
                 error = source.get("error", {})
                 fault = bool(source.get("fault"))
-                code = self._error_codes.get(name) or error.get("code", name)
-                yield ErrorShape(name, code, error.get("httpStatusCode", 500 if fault else 400), fault)
+                yield ErrorShape(
+                    name, error.get("code", name), error.get("httpStatusCode", 500 if fault else 400), fault
+                )
 
     def top(self, reference: dict[str, Any] | None, members: dict[str, str]) -> Shape | None:
         """The input or output of an operation. `members` gives some of them another shape than the model does."""

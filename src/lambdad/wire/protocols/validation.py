@@ -20,6 +20,10 @@ from lambdad.wire.protocols.model import Operation, Shape, compiled_pattern
 MAX_RENDERED = 65_536
 """Characters of a refused value that an error repeats at most."""
 
+PATTERN_LENGTHS = 4
+"""Values so many times longer than they may be are not compared with the pattern: the length refuses them anyway."""
+MAX_PATTERN_LENGTH = 1_048_576
+
 NOT_NULL = "Member must not be null"
 SCALAR_KINDS = frozenset({"string", "integer", "long", "float", "double", "boolean", "blob", "timestamp"})
 
@@ -127,7 +131,8 @@ def _constraints(shape: Shape) -> list[tuple[str, Any]]:
         pattern = compiled_pattern(shape.pattern)
         if pattern is not None:
             text = f"Member must satisfy regular expression pattern: {shape.pattern}"
-            found.append((text, lambda value: pattern.fullmatch(value) is not None))
+            longest = PATTERN_LENGTHS * maximum if maximum is not None else MAX_PATTERN_LENGTH
+            found.append((text, lambda value: len(value) > longest or pattern.fullmatch(value) is not None))
     if shape.enum:
         found.append(
             (f"Member must satisfy enum value set: [{', '.join(shape.enum)}]", lambda value: value in shape.enum)
