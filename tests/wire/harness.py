@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,8 +43,13 @@ class FakeExchange:
         self.closed = False
         self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
+        self.callbacks: list[Callable[[], None]] = []
+
     def send(self, response: Response) -> None:
         self.answered.set_result(response)
+
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
 
 
 def a_front_door(

@@ -161,7 +161,7 @@ class FrontDoor:
         request, request_id = exchange.request, new_request_id()
         codec = offered.codec(request)
         try:
-            response = await _run(codec, offered.service, request, caller, request_id)
+            response = await _run(codec, offered.service, exchange, caller, request_id)
         except Exception as error:
             response = errors.render(error, codec.name, request_id, offered.model)
         exchange.send(response)
@@ -214,7 +214,8 @@ class FrontDoor:
         )
 
 
-async def _run(codec: Codec, service: Service, request: Request, caller: Caller, request_id: str) -> Response:
+async def _run(codec: Codec, service: Service, exchange: Exchange, caller: Caller, request_id: str) -> Response:
+    request = exchange.request
     operation, found = codec.find(request)
     handler = service.handlers.get(operation.name)
     if handler is None:
@@ -222,8 +223,16 @@ async def _run(codec: Codec, service: Service, request: Request, caller: Caller,
             f"lambdad does not offer {codec.model.title} {operation.name}. docs/fidelity.md lists what it offers."
         )
     params = codec.parse(operation, found, request)
-    validation.check(operation, params)
-    call = ApiCall(caller=caller, operation=operation.name, params=params, request_id=request_id, request=request)
+    if not service.checks_itself:
+        validation.check(operation, params)
+    call = ApiCall(
+        caller=caller,
+        operation=operation.name,
+        params=params,
+        request_id=request_id,
+        request=request,
+        on_disconnect=exchange.on_disconnect,
+    )
     answer: Answer = await handler(call)
     return codec.answer(operation, answer, request_id)
 

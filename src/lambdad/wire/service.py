@@ -20,6 +20,8 @@ class ApiCall:
     """Members by their name in the model; blobs are bytes, timestamps are aware datetimes."""
     request_id: str
     request: Request
+    on_disconnect: Callable[[Callable[[], None]], None] | None = None
+    """Takes what to do when the client goes away before it has its answer; for handlers that wait for long."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,3 +46,5 @@ class Service:
     """The service names in the scope of signatures that mean this service."""
     handlers: Mapping[str, Handler]
     """By operation; an operation of the model without a handler is refused as not implemented."""
+    checks_itself: bool = False
+    """The constraints of the model are not checked before a call; the service has other texts for them."""

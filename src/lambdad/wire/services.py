@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from lambdad.http.messages import Request
 from lambdad.wire.protocols import model as models
+from lambdad.wire.protocols import older_query
 from lambdad.wire.protocols.aws_json import AwsJson
 from lambdad.wire.protocols.query import Query
 from lambdad.wire.protocols.rest_json import RestJson
@@ -31,7 +32,10 @@ class OfferedService:
         codec = self._codecs.get(protocol)
         if codec is None:
             kinds: dict[str, type[Codec]] = {"rest-json": RestJson, "json": AwsJson, "query": Query}
-            codec = self._codecs[protocol] = kinds[protocol](self.model)
+            model = self.model
+            if protocol == "query" and model.protocol != "query":
+                model = older_query.load(self.service.name, self.service.handlers.keys())
+            codec = self._codecs[protocol] = kinds[protocol](model)
         return codec
 
 
