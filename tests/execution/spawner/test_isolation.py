@@ -138,7 +138,8 @@ async def test_the_interpreter_brings_none_of_the_hosts_packages(bench: Bench) -
     source = """
 import importlib.util, sys
 def handler(event, context):
-    found = [name for name in ("pip", "setuptools", "pytest", "lambdad", "lambdad_spawner") if importlib.util.find_spec(name)]
+    names = ["pip", "setuptools", "pytest", "lambdad", "lambdad_spawner"]
+    found = [name for name in names if importlib.util.find_spec(name)]
     return [found, sys.prefix, [name for name in sys.modules if "spawner" in name], sys.path]
 """
     found, prefix, modules, path = await (await bench.start(source)).invoke()

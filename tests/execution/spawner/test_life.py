@@ -289,7 +289,7 @@ async def test_layers_lie_over_each_other(any_bench: Bench) -> None:
         (package / f"only_{number}.py").write_text(f"value = {number}\n")
         (package / "both.py").write_text(f"value = {number}\n")
         layers.append(str(layer))
-    source = "import only_1, only_2, both\ndef handler(event, context):\n    return [only_1.value, only_2.value, both.value]\n"
+    source = "import only_1, only_2, both\ndef handler(e, c):\n    return [only_1.value, only_2.value, both.value]\n"
     runtime = await any_bench.start(source, layer_dirs=tuple(layers))
     assert await runtime.invoke() == [1, 2, 2]
 

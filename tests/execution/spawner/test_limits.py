@@ -46,7 +46,7 @@ async def test_one_environment_passing_its_limit_leaves_others_alone(any_bench: 
 
 async def test_the_high_water_mark_is_known_while_it_runs(any_bench: Bench) -> None:
     runtime = await any_bench.start(
-        "import time\ndef handler(event, context):\n    b = bytearray(60 << 20)\n    time.sleep(0.12)\n    return len(b)\n"
+        "import time\ndef handler(e, c):\n    b = bytearray(60 << 20)\n    time.sleep(0.12)\n    return len(b)\n"
     )
     before = runtime.process.peak_kib()
     await runtime.invoke()

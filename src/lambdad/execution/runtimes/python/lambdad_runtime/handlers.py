@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import faults
 
-Handler = Callable[[Any, Any], Any]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Handler = Callable[[Any, Any], Any]
 
 
 def load(handler: str) -> Handler:

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import site
 import sys
 import threading
@@ -36,21 +37,25 @@ def main_after_fork(environ: dict[str, str]) -> NoReturn:
 
 def _run_to_the_end() -> NoReturn:
     """Ends the process as the interpreter would: atexit functions, flushed streams, the right exit status."""
-    status = 1
+    status, interrupted = 1, False
     try:
         status = _run()
     except channel.ServerGone:
         os._exit(0)
     except SystemExit as error:
         status = _status_of(error)
-    except BaseException:
+    except BaseException as error:
         sys.excepthook(*sys.exc_info())
+        interrupted = isinstance(error, KeyboardInterrupt)
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     _flush()
+    if interrupted:  # as the interpreter ends itself, so that it is told as a signal
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     os._exit(status & 0xFF)
 
 
@@ -128,30 +133,30 @@ def _serve(link: channel.Channel, handler: handlers.Handler, encoder: marshallin
             )
             response = handler(marshalling.unmarshal(event), its_context)
             if isinstance(response, bytes):
-                content_type, body = bytes_type, response
+                content_type, text, body = bytes_type, None, response
             else:
-                content_type = json_type
                 try:
-                    text = encode(response)
+                    content_type, text = json_type, encode(response)
                 except Exception as error:
                     raise faults.Fault(faults.MARSHAL_ERROR, f"Unable to marshal response: {error}") from error
-                body = text.encode()
             result = None
         except faults.Fault as fault:
             result = faults.payload(fault.message, fault.kind, fault.trace, request_id)
         except Exception as error:
             result = faults.describe(error, request_id)
         event = b""
+        # What cannot be encoded (a lone surrogate) ends the process, as it ends awslambdaric.
         if result is None:
             output.flush()
             errors.flush()
             if sys.stdout is not output or sys.stderr is not errors:
                 _flush()
-            link.respond(content_type, body)
+            link.respond(content_type, body if text is None else text.encode())
         else:
             logs.error(result, encode)
             _flush()
             link.fail(result["errorType"], encode(result).encode())
+        response, text, body = None, None, b""  # nothing large is kept until the next call
 
 
 def _read_places(text: str) -> list[str]:

@@ -1,0 +1,97 @@
+"""The portable tier for whoever is not root, shown with another user's process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.execution.spawner.conftest import needs_root
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+NOBODY = 65534
+SERVER = """
+import asyncio, json, os, socket, struct, sys
+from lambdad.execution.spawner.client import LaunchPlan, SpawnerClient, SpawnerOptions
+
+def frame(sock):
+    size, = struct.unpack(">I", sock.recv(4, socket.MSG_WAITALL))
+    return sock.recv(size, socket.MSG_WAITALL)
+
+def invoke(sock):
+    payload = bytes([1]) + struct.pack(">Q", 2 * 10**12) + struct.pack(">I", 0) * 6 + b"{}"
+    sock.sendall(struct.pack(">I", len(payload)) + payload)
+    data = frame(sock)
+    size, = struct.unpack_from(">I", data, 1)
+    return json.loads(data[9 + size:])
+
+async def main(client):
+    await client.attach()
+    told = {"tier": client.tier, "missing": (await client.report())["missing"], "answers": []}
+    for _ in range(2):
+        ours, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        process = await client.launch(LaunchPlan(
+            environment_id=os.urandom(16).hex(), runtime_kind="python", interpreter=PYTHON,
+            environ={"_HANDLER": "app.handler", "LANG": "C.UTF-8"}, task_dir=TASK, memory_mb=128,
+            frames_fd=theirs.fileno(), log_fd=writer))
+        frame(ours)
+        told["answers"].append(await asyncio.to_thread(invoke, ours))
+        process.kill()
+        end = await process.exited
+        told["signal"] = end.signal
+    await client.stop()
+    print(json.dumps(told))
+
+asyncio.run(asyncio.wait_for(main(SpawnerClient.start(SpawnerOptions(state_dir=STATE))), 20))
+"""
+
+
+def _runs_spawner(python: str) -> bool:
+    name = os.path.basename(os.path.realpath(python)).removeprefix("python3.")
+    return os.path.exists(python) and name.isdigit() and int(name) >= 11
+
+
+@needs_root
+@pytest.mark.skipif(not _runs_spawner(SYSTEM_PYTHON), reason="needs a Python 3.11 that every user may run")
+async def test_another_user_gets_the_portable_tier(tmp_path: Path) -> None:
+    python = os.path.realpath(SYSTEM_PYTHON)
+    for directory in [tmp_path, *tmp_path.parents[:3]]:
+        directory.chmod(0o755)
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, NOBODY, NOBODY)
+    task = tmp_path / "task"
+    task.mkdir()
+    (task / "app.py").write_text(
+        "import os, tempfile\ndef handler(event, context):\n"
+        "    open(os.path.join(tempfile.gettempdir(), 'x'), 'w').close()\n"
+        "    at_home = __file__ == os.environ['LAMBDA_TASK_ROOT'] + '/app.py'\n"
+        "    return [os.getuid(), at_home, os.listdir(tempfile.gettempdir())]\n"
+    )
+    source = str(Path(__file__).parents[3] / "src")
+    head = f"import sys; sys.path.insert(0, {source!r}); PYTHON={python!r}; TASK={str(task)!r}; STATE={str(state)!r}\n"
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [python, "-c", head + SERVER],
+        capture_output=True,
+        text=True,
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        env={"PATH": "/usr/bin:/bin"},
+        cwd="/",
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["tier"] == "T0"
+    assert any("not started by root" in sentence for sentence in told["missing"])
+    assert told["answers"] == [[NOBODY, True, ["x"]]] * 2
+    assert told["signal"] == 9
+    assert os.listdir(state / f"lambdad-{NOBODY}") == []
