@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,20 @@ class Started:
                 break
             self._read += piece
         return self._read.replace(b"\xff", "␤".encode()).decode()
+
+    async def log_until(self, enough: Callable[[str], bool], timeout_s: float = 10.0) -> str:
+        """Reads on until the log is as `enough` wants it."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._log, readable.set)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not enough(text := self.log()):
+                    readable.clear()
+                    await readable.wait()
+        finally:
+            loop.remove_reader(self._log)
+        return text
 
     async def ended(self) -> int:
         """Exit status, negative for a signal."""
