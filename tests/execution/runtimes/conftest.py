@@ -105,7 +105,7 @@ class Scene:
                     break
                 answers.append(answer)
         output, _ = process.communicate(timeout=20)
-        return Played(answers, output.decode(), process.returncode)
+        return Played(answers, output.decode("utf-8", "surrogateescape"), process.returncode)
 
     def ask_awslambdaric(
         self,

@@ -71,7 +71,7 @@ def test_init_error_as_recorded(scene: Scene, any_python: str) -> None:
 
 
 def test_the_log_of_an_error_as_recorded(scene: Scene) -> None:
-    """One event: its lines are held together by carriage returns, indented with no-break spaces
+    """One event: its lines are held together by a byte that is in no text, indented with no-break spaces
     (AWS: recorded 2025-11, test_dead_letter_queue)."""
     scene.write(
         'import logging\nlogging.getLogger().setLevel("INFO")\ndef handler(event, context):\n'
@@ -83,7 +83,7 @@ def test_the_log_of_an_error_as_recorded(scene: Scene) -> None:
     level, time, request_id, message = lines[1].split("\t")
     assert (level, request_id, message) == ("[INFO]", CALL["request_id"], "logged")
     assert len(time) == len("2026-01-31T12:00:00.123Z")
-    assert lines[2].split("\r") == [
+    assert lines[2].split("\udcff") == [
         "[ERROR] Exception: Test exception",
         "Traceback (most recent call last):",
         f'\u00a0\u00a0File "{scene.directory}/app.py", line 6, in handler',

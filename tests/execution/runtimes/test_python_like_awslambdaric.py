@@ -233,4 +233,4 @@ def comparable(output: str) -> str:
     """
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", "TIME", output)
     text = re.sub(r"/\S*(app\.py|asyncio\S*)", r"\1", text)
-    return re.sub(r"[\r\n]+", "\n", text).strip("\n")
+    return re.sub(r"[\r\n\udcff]+", "\n", text).strip("\n")

@@ -1,7 +1,7 @@
 """The function's log: the root logger's handler, the formats, the lines about errors (awslambdaric).
 
-Everything goes to one pipe, standard output. A line there is one event, so a line break inside an event is written
-as a carriage return; the server turns it back.
+Everything goes to one pipe, standard output. A line there is one event, so a newline inside an event is written as a
+byte that occurs in no UTF-8 text; the server turns it back.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import time
 import traceback
 from typing import Any, TextIO
 
+RECORD_NEWLINE = b"\xff"
+"""Stands for a newline inside one event; the server knows it."""
+_OUTPUT = 1
 _JSON_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _NO_BREAK_SPACE = "\u00a0"
 """AWS indents the lines of a traceback with it (AWS: recorded 2025-11)."""
@@ -59,18 +62,23 @@ _USUAL_ATTRIBUTES = frozenset(
 
 
 class Sink:
-    """Where events go; keeps standard output as it was at start, whatever the function makes of sys.stdout."""
+    """Where events go: standard output as it was at start, whatever the function makes of sys.stdout."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def event(self, text: str) -> None:
-        """Writes one event, whatever lines it has."""
-        if text.endswith("\n"):
-            text = text[:-1]
-        if "\n" in text:
-            text = text.replace("\n", "\r")
-        self._stream.write(text + "\n")
+        """Writes one event, whatever lines it has, after what was printed before."""
+        data = text.encode("utf-8", "backslashreplace")
+        if data.endswith(b"\n"):
+            data = data[:-1]
+        if not self._stream.closed:
+            self._stream.flush()
+        data = data.replace(b"\n", RECORD_NEWLINE) + b"\n"
+        sent = os.write(_OUTPUT, data)
+        while sent < len(data):
+            data = data[sent:]
+            sent = os.write(_OUTPUT, data)
 
 
 class Invocation:
