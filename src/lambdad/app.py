@@ -93,7 +93,10 @@ class Application:
                 zygotes=settings.zygote,
             )
         )
-        self._interpreters = Interpreters(pythons=settings.pythons, nodes=settings.nodes)
+        self._interpreters = Interpreters(
+            {f"python{version}": path for version, path in settings.pythons.items()}
+            | {f"node{version}": path for version, path in settings.nodes.items()}
+        )
         self._stack = contextlib.AsyncExitStack()
         self._server: HttpServer | None = None
         self._isolation = ""
@@ -127,11 +130,8 @@ class Application:
         return f"http://{host}:{self._server.port if self._server else self.settings.port}"
 
     def facts(self) -> dict[str, str]:
-        """What the start message tells: how functions are isolated, and which runtimes can run."""
-        return {
-            "isolation": self._isolation,
-            "runtimes": ", ".join(self._interpreters.runnable_runtimes()) or "none: no interpreter was found",
-        }
+        """What the start message tells: how functions are isolated."""
+        return {"isolation": self._isolation}
 
     async def _start(self) -> None:
         stack, settings, clock = self._stack, self.settings, self.clock
@@ -176,7 +176,13 @@ class Application:
         catalog = Catalog(repository, pool, admission)
         invoker = Invoker(catalog, clock, self.telemetry)
         plane = ControlPlane(
-            repository, packages, clock, prepare=launcher.prepare, changed=catalog.changed, busy=pool.runs_code
+            repository,
+            packages,
+            clock,
+            prepare=launcher.prepare,
+            changed=catalog.changed,
+            busy=pool.runs_code,
+            account_concurrency=settings.account_concurrency,
         )
         await plane.start()
         stack.push_async_callback(plane.stop)

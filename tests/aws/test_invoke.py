@@ -139,8 +139,8 @@ def test_a_module_that_fails_to_load(deploy: Deployer) -> None:
     assert error["stackTrace"][-1] == (
         '  File "/var/task/app.py", line 1, in <module>\n    raise Exception("Runtime startup fails")\n'
     )
-    assert "\tPhase: init\tStatus: error\tError Type: Exception" in tail_of(response)
-    assert "\tPhase: invoke\tStatus: error\tError Type: Exception" in tail_of(response)
+    assert "\tPhase: init\tStatus: error\tError Type: Runtime.Unknown" in tail_of(response)
+    assert "\tPhase: invoke\tStatus: error\tError Type: Runtime.Unknown" in tail_of(response)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ class ScriptedSandbox:
         self.all: list[ScriptedRuntime] = []
         self.released: list[str] = []
         self.failure: str | None = None
+        self.ready_at_once = False
 
     async def boot(self, version: FunctionVersion, environment_id: str, stream: str, events: ChannelEvents) -> Booted:
         if self.failure is not None:
@@ -92,6 +93,8 @@ class ScriptedSandbox:
         runtime = ScriptedRuntime(events, environment_id, exited, write_end)
         self.all.append(runtime)
         self.boots.put_nowait(runtime)
+        if self.ready_at_once:
+            events.ready()
         return Booted(process=runtime, channel=runtime, log_descriptor=read_end)
 
     async def next(self) -> ScriptedRuntime:

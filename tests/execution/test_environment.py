@@ -79,6 +79,15 @@ async def test_a_cold_call_boots_and_reports_its_init(world: World) -> None:
     assert outcome.log_tail.decode() == world.logs.text
 
 
+async def test_a_runtime_that_is_ready_before_the_spawner_has_answered(world: World) -> None:
+    world.sandbox.ready_at_once = True
+    caller = world.call()
+    runtime = await world.sandbox.next()
+    await asyncio.sleep(0)
+    runtime.answers(b"1")
+    assert (await caller.result()).payload == b"1"
+
+
 async def test_a_warm_call_reuses_the_environment(world: World) -> None:
     runtime = await world.warm()
     caller = world.call()

@@ -7,7 +7,7 @@ deadline, so the one timer stays where it is and looks around only when it fires
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
 from typing import Protocol
 
 
@@ -15,7 +15,7 @@ class HasDeadline(Protocol):
     """Something that is told when its deadline has passed."""
 
     deadline: float
-    """In seconds of the loop's time."""
+    """In seconds of `time.monotonic`."""
 
     def deadline_passed(self) -> None: ...
 
@@ -28,7 +28,6 @@ class Deadlines:
         self._holders: set[HasDeadline] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self.time: Callable[[], float] = loop.time
 
     def add(self, holder: HasDeadline) -> None:
         """Watches `holder` until `discard`; its deadline must be set before and must not come nearer after."""
@@ -46,11 +45,11 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_at(at, self._look)
+        self._timer = self._loop.call_later(max(at - time.monotonic(), 0.0), self._look)
 
     def _look(self) -> None:
         self._timer = None
-        now = self.time()
+        now = time.monotonic()
         for holder in [holder for holder in self._holders if holder.deadline <= now]:
             if holder in self._holders:  # one that passed before may have ended another
                 self._holders.discard(holder)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -120,13 +121,14 @@ class Environment:
         self._deadlines = deadlines
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
+        self._time = time.monotonic  # uvloop's own clock counts whole milliseconds
         self._capture = LogCapture(log_stream, clock, version.logging)
         self._booted: Booted | None = None
         self._dying: Booted | None = None  # killed, perhaps not gone yet; /tmp is shared with the next runtime
         self._boot_task: asyncio.Task[None] | None = None
         self._boot_started = 0.0
         self._boots = 0
+        self._was_ready = False  # the runtime was quicker than the spawner's answer
         self._suppressed = False  # init runs inside the invocation, under its timeout
         self._init_error: tuple[str, bytes] | None = None
         self._init_duration_ms: float | None = None
@@ -184,6 +186,7 @@ class Environment:
         self._step(Signal.RESTART)
         self._suppressed = suppressed
         self._init_error = None
+        self._was_ready = False
         self._boot_task = self._loop.create_task(self._start_runtime())
 
     async def _start_runtime(self) -> None:
@@ -221,6 +224,8 @@ class Environment:
             return
         self._capture.attach(booted.log_descriptor)
         booted.process.exited.add_done_callback(lambda future: self._process_exited(booted, future.result()))
+        if self._was_ready:
+            self.ready()
 
     def _launch_failed(self, reason: str, error_type: str) -> None:
         if self.state is State.STOPPED:
@@ -237,6 +242,9 @@ class Environment:
 
     def ready(self) -> None:
         if self.state is not State.STARTING:
+            return
+        if self._booted is None:
+            self._was_ready = True
             return
         self._deadlines.discard(self)
         self._step(Signal.READY)

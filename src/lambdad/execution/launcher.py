@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -59,6 +60,7 @@ class Launcher:
         self._code_tree = code_tree
         self._credentials = credentials
         self._endpoint = endpoint
+        self._found: dict[str, Interpreter] = {}
 
     async def prepare(self, version: FunctionVersion) -> PrepareFailure | None:
         """Whether the version can run here; warms up what its first start will need."""
@@ -68,7 +70,7 @@ class Launcher:
             return PrepareFailure(code="InvalidRuntime", reason=catalog.why_not_runnable(identifier))
         if not boot.interpreter:
             return None
-        interpreter = await self._interpreters.find(boot.interpreter)
+        interpreter = await self._find(boot.interpreter)
         if interpreter is None:
             return PrepareFailure(code="InvalidRuntime", reason=self._interpreters.why_missing(boot.interpreter))
         if boot.kind == "python":
@@ -85,7 +87,7 @@ class Launcher:
             raise LaunchFailed(catalog.why_not_runnable(identifier), "Runtime.Unknown")
         interpreter: Interpreter | None = None
         if boot.interpreter:
-            interpreter = await self._interpreters.find(boot.interpreter)
+            interpreter = await self._find(boot.interpreter)
             if interpreter is None:
                 raise LaunchFailed(self._interpreters.why_missing(boot.interpreter), "Runtime.Unknown")
         task_dir = await self._code_tree(version.code_sha256)
@@ -130,6 +132,15 @@ class Launcher:
             os.close(log_write)
         assert ends.channel is not None
         return Booted(process=process, channel=ends.channel, log_descriptor=log_read)
+
+    async def _find(self, name: str) -> Interpreter | None:
+        """An interpreter; looking for it runs programs, so that is done in a thread, once."""
+        interpreter = self._found.get(name)
+        if interpreter is None:
+            interpreter = await asyncio.to_thread(self._interpreters.find, name)
+            if interpreter is not None:
+                self._found[name] = interpreter
+        return interpreter
 
     @staticmethod
     def _arguments(version: FunctionVersion, interpreter: Interpreter | None) -> tuple[str, ...]:
