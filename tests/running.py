@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import re
@@ -43,6 +44,7 @@ class RunningServer:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, and tests start servers from one thread
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -120,6 +122,12 @@ class RunningServer:
         with self._printed:
             self._ended = True
             self._printed.notify_all()
+
+
+def _end_with_parent() -> None:
+    """A test run that is killed takes its servers with it."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def zipped(files: dict[str, str]) -> bytes:

@@ -53,6 +53,12 @@ def test_a_warm_failure_names_its_type(capsys):
     assert "warm" in text
 
 
+def test_an_error_is_named_as_the_caller_sees_it(capsys):
+    payload = b'{"errorMessage": "no", "errorType": "ValueError"}'
+    outcome = Outcome(payload=payload, ending=Ending.ERROR, error_type="Runtime.Unknown")
+    assert "error ValueError" in printed(capsys, lambda _, telemetry: telemetry.attempt_finished[0](finished(outcome)))
+
+
 def test_a_throttled_call_names_its_reason(capsys):
     event = AttemptThrottled(
         request_id="id-2",

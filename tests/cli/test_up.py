@@ -6,10 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from lambdad import __version__
 from tests.conftest import StartServer
@@ -23,6 +25,14 @@ def handler(event, context):
     if event.get("name") == "nobody":
         raise ValueError("nobody cannot be greeted")
     return {"greeting": "Hello, " + event["name"]}
+"""
+
+
+SLEEPER = """
+import time
+def handler(event, context):
+    print("running")
+    time.sleep(60)
 """
 
 
@@ -80,6 +90,20 @@ def test_ctrl_c_reaches_every_process_of_the_terminal_and_still_ends_cleanly(sta
     os.killpg(server.process.pid, signal.SIGINT)
     assert server.stop() == 0
     assert "Traceback" not in server.output
+
+
+def test_a_second_ctrl_c_ends_it_at_once(start_server: StartServer):
+    server = start_server()
+    server.create_function("slow", SLEEPER, Timeout=60)
+    calling = threading.Thread(target=_call_in_vain, args=(server, "slow"))
+    calling.start()
+    children = _wait_for_function(server)
+    server.process.send_signal(signal.SIGINT)
+    server.wait_for_line("Stopping")
+    assert server.stop(signal.SIGINT) == 130
+    calling.join()
+    for child in children:
+        _wait_gone(child)
 
 
 def test_nothing_is_left_running_after_kill_9(start_server: StartServer):
@@ -273,6 +297,22 @@ def test_the_demo_does_without_the_aws_cli(tmp_path: Path):
     done = lambdad("demo", environ={"PATH": str(tmp_path)})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "boto3, because there is no aws CLI on PATH" in done.stdout
+
+
+def _call_in_vain(server: RunningServer, function: str) -> None:
+    with pytest.raises(BotoCoreError):
+        server.client("lambda").invoke(FunctionName=function)
+
+
+def _wait_for_function(server: RunningServer) -> list[int]:
+    """The processes below the server once the function `slow` has printed that it runs."""
+    logs = server.client("logs")
+    group = "/aws/lambda/slow"
+    while not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        pass
+    while not logs.filter_log_events(logGroupName=group, filterPattern="running")["events"]:
+        pass
+    return _descendants(server.process.pid)
 
 
 def _descendants(process: int) -> list[int]:

@@ -6,15 +6,16 @@ Lines go through a thread of their own, because a terminal or pipe that is read 
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from datetime import datetime
 
 import click
 
-from lambdad.domain.invocations import Ending
+from lambdad.domain.invocations import Ending, Outcome
 from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
 
 SLOW_STEP_S = 0.7
@@ -74,7 +75,7 @@ class Console:
     def _finished(self, event: AttemptFinished) -> str:
         outcome = event.outcome
         start = "warm" if outcome.init_duration_ms is None else f"cold {outcome.init_duration_ms:.0f} ms"
-        status = outcome.ending.value + (f" {outcome.error_type}" if outcome.error_type else "")
+        status = outcome.ending.value + (f" {_error_type(outcome)}" if outcome.is_function_error else "")
         return "  ".join(
             (
                 _time(),
@@ -125,9 +126,18 @@ class Console:
         return lines, line is None
 
 
+def _error_type(outcome: Outcome) -> str:
+    """As the caller sees it; `outcome.error_type` is Lambda's coarser word for it."""
+    try:
+        told = json.loads(outcome.payload)["errorType"]
+    except (ValueError, KeyError, TypeError):
+        return outcome.error_type
+    return told if isinstance(told, str) else outcome.error_type
+
+
 def _addressed(function: str, qualifier: str) -> str:
     return f"{function}:{qualifier}" if qualifier else function
 
 
 def _time() -> str:
-    return datetime.now().astimezone().strftime("%H:%M:%S")
+    return time.strftime("%H:%M:%S")

@@ -5,7 +5,6 @@ The calls go through the aws CLI when there is one, else through boto3, the same
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -144,10 +143,6 @@ def _call(client: Client) -> None:
     answer = client.invoke(FunctionName="hello", Payload='{"name": "world"}')
     _check("StatusCode 200, no error", answer["StatusCode"] == 200 and "FunctionError" not in answer, answer)
     _check("the answer is the function's", answer["payload"] == {"message": "Hello, world!"}, answer["payload"])
-    with _measured() as took:
-        for _ in range(3):
-            client.invoke(FunctionName="hello", Payload='{"name": "again"}', shown=False)
-    click.echo(f"    three more calls took {took() * 1000:.0f} ms, start of the client included")
 
 
 def _fail(client: Client) -> None:
@@ -238,18 +233,6 @@ def _until(look: Callable[[], list[str]], seconds: float = 10) -> list[str]:
     while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
-
-
-@contextlib.contextmanager
-def _measured() -> Iterator[Callable[[], float]]:
-    began = time.monotonic()
-    ended = began
-
-    def took() -> float:
-        return ended - began
-
-    yield took
-    ended = time.monotonic()
 
 
 def _write_zip(path: Path, source: str) -> None:

@@ -64,9 +64,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _stop_on_signals() -> asyncio.Event:
     stopping = asyncio.Event()
+    interrupts = 0
 
     def stop(number: signal.Signals) -> None:
-        if stopping.is_set() and number == signal.SIGINT:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if interrupts > 1:
             os._exit(EXIT_HARD)  # the spawner ends every function when it sees that the server is gone
         stopping.set()
 
