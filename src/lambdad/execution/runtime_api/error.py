@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
 from lambdad.execution.error_types import declared_error_type
 from lambdad.execution.runtime_api import answers
-from lambdad.execution.runtime_api.response import too_large
+from lambdad.execution.runtime_api.response import result_policy
 from lambdad.execution.runtime_api.session import Session
 from lambdad.execution.runtime_api.states import Call
 from lambdad.http import BodyPolicy, Exchange, Request, Response
@@ -22,7 +21,7 @@ def head(session: Session, request: Request, request_id: str) -> BodyPolicy | Re
     refusal = session.answer_refusal(Call.ERROR, request_id)
     if refusal is not None:
         return refusal
-    return BodyPolicy(limit=RESPONSE_LIMIT_BYTES, on_too_large=lambda _request, _size: too_large(session, request_id))
+    return result_policy(session)
 
 
 def handle(session: Session, exchange: Exchange, request_id: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Final
+from urllib.parse import unquote
 
 from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
 from lambdad.execution.error_types import declared_error_type
@@ -33,7 +34,7 @@ def head(session: Session, request: Request, request_id: str) -> BodyPolicy | Re
     if call is Call.STREAM:
         session.opening = _Stream(session, request_id)
         return BodyPolicy(limit=_STREAMED_LIMIT, sink=session.opening)
-    return BodyPolicy(limit=RESPONSE_LIMIT_BYTES, on_too_large=lambda _request, _size: too_large(session, request_id))
+    return result_policy(session)
 
 
 def handle(session: Session, exchange: Exchange, request_id: str) -> None:
@@ -52,8 +53,18 @@ def handle(session: Session, exchange: Exchange, request_id: str) -> None:
     exchange.send(answers.ACCEPTED)
 
 
-def too_large(session: Session, request_id: str) -> Response:
-    """The result is over the limit: the invocation ends with that error, and the runtime may go on."""
+def result_policy(session: Session) -> BodyPolicy:
+    """Up to the limit of a result; one that is larger ends the invocation."""
+    if session.result_policy is None:
+        session.result_policy = BodyPolicy(
+            limit=RESPONSE_LIMIT_BYTES, on_too_large=lambda request, _size: _too_large(session, request)
+        )
+    return session.result_policy
+
+
+def _too_large(session: Session, request: Request) -> Response:
+    """The invocation ends with that error, and the runtime may go on."""
+    request_id = unquote(request.path.rsplit("/", 2)[1])
     refusal = session.answer_refusal(Call.RESPONSE, request_id)
     if refusal is not None:
         return refusal

@@ -23,6 +23,9 @@ class Route(Protocol):
         """The call itself; what `head` checked may have changed while the body arrived."""
 
 
+Found = tuple[str, Route, str]
+"""Method, route and request id of a path."""
+
 FIXED: Final[dict[str, tuple[str, Route]]] = {
     f"{BASE}/invocation/next": ("GET", next_invocation),
     f"{BASE}/init/error": ("POST", init_error),
@@ -35,8 +38,8 @@ OF_INVOCATION: Final[dict[str, tuple[str, Route]]] = {
 }
 
 
-def find(path: str) -> tuple[str, Route, str] | None:
-    """Method, route and request id of a path; None for an unknown one."""
+def find(path: str) -> Found | None:
+    """The route of a path; None for an unknown one."""
     fixed = FIXED.get(path)
     if fixed is not None:
         return *fixed, ""
@@ -44,5 +47,5 @@ def find(path: str) -> tuple[str, Route, str] | None:
         request_id, _, what = path[len(_INVOCATION) :].partition("/")
         found = OF_INVOCATION.get(what)
         if found is not None and request_id:
-            return *found, unquote(request_id)
+            return *found, unquote(request_id) if "%" in request_id else request_id
     return None

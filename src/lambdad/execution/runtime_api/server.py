@@ -32,6 +32,8 @@ class RuntimeApi:
     def __init__(self, events: ChannelEvents) -> None:
         self._session = Session(events)
         self._server = HttpServer(self, _LIMITS)
+        # Between head and handle nearly nothing ever comes: the route need not be found twice.
+        self._last: tuple[Request, routes.Found] | None = None
 
     @classmethod
     async def open(cls, events: ChannelEvents, sock: socket.socket | None = None) -> Self:
@@ -69,11 +71,13 @@ class RuntimeApi:
         method, route, request_id = found
         if request.method != method:
             return answers.METHOD_NOT_ALLOWED
+        self._last = (request, found)
         return route.head(self._session, request, request_id)
 
     def handle(self, exchange: Exchange) -> None:
         """Hands the call to its route (Application)."""
-        found = routes.find(exchange.request.path)
+        last, self._last = self._last, None
+        found = last[1] if last and last[0] is exchange.request else routes.find(exchange.request.path)
         assert found is not None  # `head` let it through
         _, route, request_id = found
         route.handle(self._session, exchange, request_id)

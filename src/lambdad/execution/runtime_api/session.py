@@ -8,7 +8,7 @@ from lambdad.domain.invocations import Invocation
 from lambdad.execution.channel import ChannelEvents
 from lambdad.execution.runtime_api import answers
 from lambdad.execution.runtime_api.states import NEXT_STATE, Call, State
-from lambdad.http import Exchange, Response
+from lambdad.http import BodyPolicy, Exchange, Response
 
 # Identical on every `next`. AWS's clients in C++ end the process when the content type is missing.
 _CONTENT_TYPE = ("Content-Type", "application/json")
@@ -26,6 +26,8 @@ class Session:
     def __init__(self, events: ChannelEvents) -> None:
         self.events = events
         self.state = State.STARTED
+        self.result_policy: BodyPolicy | None = None
+        """How every buffered result is taken; `response` makes it once."""
         self.opening: OpeningStream | None = None
         """A streamed response between the check of its head and its beginning, which follows at once."""
         self._current_id = ""

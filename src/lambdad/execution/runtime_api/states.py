@@ -9,6 +9,8 @@ from typing import Final
 class State(enum.Enum):
     """Where the runtime stands."""
 
+    __hash__ = object.__hash__  # enum's own is written in Python; the table is looked up several times a call
+
     STARTED = "Started"
     RESTORING = "Restoring"
     READY = "Ready"
@@ -25,6 +27,8 @@ class State(enum.Enum):
 
 class Call(enum.Enum):
     """What may change the state."""
+
+    __hash__ = object.__hash__
 
     NEXT = enum.auto()
     DELIVER = enum.auto()
