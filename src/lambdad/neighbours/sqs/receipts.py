@@ -11,7 +11,7 @@ from lambdad.domain.queues import Receipt
 
 _LAYOUT = struct.Struct(">3sQQI")
 _MARK = b"\x01\x01\x01"
-_CHECK_BYTES = 9
+_CHECK_BYTES = 10  # makes 33 bytes, so that the text has no padding and each handle one spelling
 
 
 def encode(receipt: Receipt) -> str:

@@ -67,22 +67,25 @@ class Line:
         """Returns when something may have happened since `version`, at the latest after `timeout_s` of real time."""
         if self.version != version:
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
+        timer = loop.call_later(timeout_s, self._give_up, waiter)
         try:
-            await asyncio.wait_for(asyncio.shield(waiter), timeout_s)
-        except TimeoutError:
-            self._leave(waiter)
-        except BaseException:
-            self._leave(waiter)
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                self._waiters.remove(waiter)
+            else:  # it was woken at the same moment: another one takes the message
+                self.notify()
             raise
+        finally:
+            timer.cancel()
 
-    def _leave(self, waiter: asyncio.Future[None]) -> None:
-        if waiter.done():  # it was woken at the same moment: another one takes the message
-            self.notify()
-        else:
-            waiter.cancel()
+    def _give_up(self, waiter: asyncio.Future[None]) -> None:
+        if not waiter.done():
             self._waiters.remove(waiter)
+            waiter.set_result(None)
 
     def _fire(self) -> None:
         self._timer = self._due_ms = None
