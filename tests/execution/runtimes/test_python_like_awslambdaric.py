@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -61,10 +62,13 @@ for _ in range(500):
 
 
 @pytest.mark.parametrize("runtime", ["python3.11", "python3.12"])
-@pytest.mark.parametrize("expression", RETURNS.values(), ids=RETURNS)
-def test_returned_values(scene: Scene, expression: str, runtime: str) -> None:
-    scene.write(f"{PREAMBLE}\ndef handler(event, context):\n    return {expression}\n")
-    same(scene, '{"k": ["v", 1.50, null]}', environ={"AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}"})
+def test_returned_values(scene: Scene, runtime: str) -> None:
+    scene.write(f"{PREAMBLE}\nimport sys\ndef handler(event, context):\n    return eval(event)\n")
+    events = [json.dumps(expression) for expression in RETURNS.values()]
+    ours, theirs = played(scene, *events, environ={"AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}"})
+    assert len(ours[0]) == len(RETURNS)
+    for name, one, other in zip(RETURNS, ours[0], theirs[0], strict=True):
+        assert (name, *one) == (name, *other)
 
 
 RAISES = {
@@ -157,16 +161,26 @@ LOGGING = {
 }
 
 
-@pytest.mark.parametrize("statement", LOGGING.values(), ids=LOGGING)
 @pytest.mark.parametrize(
     "settings", [("Text", ""), ("JSON", ""), ("JSON", "INFO"), ("Text", "DEBUG"), ("JSON", "TRACE")]
 )
-def test_logging(scene: Scene, statement: str, settings: tuple[str, str]) -> None:
-    scene.write(f"import logging, sys\ndef handler(event, context):\n    {statement}\n")
+def test_logging(scene: Scene, settings: tuple[str, str]) -> None:
+    source = "import logging, sys\n"
+    for number, statement in enumerate(LOGGING.values()):
+        source += f"def case_{number}():\n    {statement}\n"
+    scene.write(
+        f"{source}def handler(event, context):\n"
+        "    logging.getLogger().setLevel('WARNING') if event[1] else None\n"
+        "    globals()[f'case_{event[0]}']()\n    print('END', event)\n"
+    )
     environ = {"AWS_LAMBDA_LOG_FORMAT": settings[0]}
     if settings[1]:
         environ["AWS_LAMBDA_LOG_LEVEL"] = settings[1]
-    same(scene, "{}", environ=environ, call={"tenant_id": "t-1"})
+    events = [json.dumps([number, not settings[1]]) for number in range(len(LOGGING))]
+    ours, theirs = played(scene, *events, environ=environ, call={"tenant_id": "t-1"})
+    for one, other in zip(ours[1].split("END"), theirs[1].split("END"), strict=True):
+        assert comparable(one) == comparable(other)
+    assert ours[0] == theirs[0]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from lambdad.execution.runtimes.interpreters import Interpreters
 from lambdad.execution.spawner.client import EnvironmentProcess, LaunchPlan, SpawnerClient, SpawnerOptions
@@ -127,8 +129,14 @@ class Bench:
 
     async def close(self) -> None:
         await self.client.stop()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Closes the server's ends of what was launched."""
         for runtime in self._runtimes:
+            runtime.process.release()
             runtime.close()
+        self._runtimes.clear()
 
 
 MakeBench = Callable[..., Awaitable[Bench]]
@@ -145,39 +153,69 @@ def python() -> str:
     raise AssertionError("no Python for functions was found")
 
 
-@pytest.fixture
-async def make_bench(tmp_path: Path, python: str) -> AsyncIterator[MakeBench]:
+async def start_bench(place: Path, python: str, **options: Any) -> Bench:
+    """A spawner with its state and the functions' code under `place`."""
     # Other users must be able to read the code, as they can in a server's data folder.
-    for directory in [tmp_path, *tmp_path.parents[:3]]:
+    for directory in [place, *place.parents[:3]]:
         directory.chmod(0o755)
+    state, code = place / "state", place / "code"
+    state.mkdir(exist_ok=True)
+    code.mkdir(exist_ok=True)
+    client = SpawnerClient.start(SpawnerOptions(state_dir=str(state), **options))
+    await client.attach()
+    return Bench(client, code, python)
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def make_bench(tmp_path: Path, python: str) -> AsyncIterator[MakeBench]:
+    """Spawners of a test's own."""
     benches: list[Bench] = []
 
     async def make(**options: Any) -> Bench:
-        state = tmp_path / "state"
-        state.mkdir(exist_ok=True)
-        code = tmp_path / "code"
-        code.mkdir(exist_ok=True)
-        client = SpawnerClient.start(SpawnerOptions(state_dir=str(state), **options))
-        bench = Bench(client, code, python)
-        benches.append(bench)
-        await client.attach()
-        return bench
+        benches.append(await start_bench(tmp_path, python, **options))
+        return benches[-1]
 
     yield make
     for bench in benches:
         await bench.close()
 
 
-@pytest.fixture
-async def bench(make_bench: MakeBench) -> Bench:
-    """The strongest tier that this machine has."""
-    return await make_bench()
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def bench(tmp_path_factory: pytest.TempPathFactory, python: str) -> AsyncIterator[Bench]:
+    """The strongest tier that this machine has; one spawner for all tests that leave it as it was."""
+    bench = await start_bench(tmp_path_factory.mktemp("bench"), python)
+    yield bench
+    await bench.close()
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def portable_bench(tmp_path_factory: pytest.TempPathFactory, python: str) -> AsyncIterator[Bench]:
+    """The portable tier."""
+    bench = await start_bench(tmp_path_factory.mktemp("portable"), python, isolation="off")
+    yield bench
+    await bench.close()
 
 
 @pytest.fixture(params=["auto", "off"])
-async def any_bench(request: pytest.FixtureRequest, make_bench: MakeBench) -> Bench:
+def any_bench(request: pytest.FixtureRequest, bench: Bench, portable_bench: Bench) -> Bench:
     """Both tiers, one after the other."""
-    return await make_bench(isolation=request.param)
+    return bench if request.param == "auto" else portable_bench
+
+
+@pytest.fixture(autouse=True)
+def end_what_was_launched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Environments do not outlive their test, though spawners do."""
+    yield
+    for name in ("bench", "portable_bench"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name).let_go()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this package share an event loop, as they share spawners."""
+    for item in items:
+        if Path(item.path).parent == Path(__file__).parent and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and users need root")

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.execution.spawner.conftest import Bench, MakeBench, needs_root
+import pytest
+
+from tests.execution.spawner.conftest import MakeBench, needs_root
 from tests.execution.spawner.test_life import processes_with, until
 
 ECHO = "def handler(event, context):\n    return event\n"
@@ -37,12 +39,14 @@ def children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-async def test_a_hundred_environments_leave_nothing(any_bench: Bench, tmp_path: Path) -> None:
-    client = any_bench.client
-    code = any_bench.code(ECHO)
+@pytest.mark.parametrize("isolation", ["auto", "off"])
+async def test_a_hundred_environments_leave_nothing(make_bench: MakeBench, tmp_path: Path, isolation: str) -> None:
+    bench = await make_bench(isolation=isolation)
+    client = bench.client
+    code = bench.code(ECHO)
 
     async def one(number: int) -> None:
-        runtime = await any_bench.start(task_dir=code)
+        runtime = await bench.start(task_dir=code)
         assert await runtime.invoke(number) == number
         runtime.process.release()
         await runtime.exit()
@@ -75,7 +79,8 @@ async def test_a_hundred_environments_leave_nothing(any_bench: Bench, tmp_path: 
 
 
 @needs_root
-async def test_stopping_takes_everything(bench: Bench, tmp_path: Path) -> None:
+async def test_stopping_takes_everything(make_bench: MakeBench, tmp_path: Path) -> None:
+    bench = await make_bench()
     runtime = await bench.start(ECHO)
     await runtime.invoke(1)
     pid = bench.client.pid

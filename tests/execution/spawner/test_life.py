@@ -270,14 +270,16 @@ async def test_an_interpreter_that_does_not_start_is_told(any_bench: Bench) -> N
         await any_bench.launch(ECHO, interpreter="/bin/false")
 
 
-async def test_the_end_of_the_spawner_is_told(any_bench: Bench) -> None:
-    runtime = await any_bench.start(ECHO)
-    os.kill(any_bench.client.pid, signal.SIGKILL)
+@pytest.mark.parametrize("isolation", ["auto", "off"])
+async def test_the_end_of_the_spawner_is_told(make_bench: MakeBench, isolation: str) -> None:
+    bench = await make_bench(isolation=isolation)
+    runtime = await bench.start(ECHO)
+    os.kill(bench.client.pid, signal.SIGKILL)
     end = await runtime.exit()
     assert end.signal == 9
-    await asyncio.wait_for(any_bench.client.gone, 5)
+    await asyncio.wait_for(bench.client.gone, 5)
     with pytest.raises(SpawnerGone):
-        await any_bench.launch(ECHO)
+        await bench.launch(ECHO)
 
 
 async def test_layers_lie_over_each_other(any_bench: Bench) -> None:

@@ -101,23 +101,21 @@ class LaunchError(Exception):
     def __init__(self, number: int, path: str, text: str) -> None:
         self.errno = number
         self.path = path
-        """What could not be executed, as seen inside; empty if it did not come to that, or nothing was found."""
+        """What could not be executed, as seen inside; empty if it did not come to that."""
         self.text = text
         super().__init__(self._words())
 
     @property
     def is_entry_point(self) -> bool:
         """The function's own entry point is at fault, not the machine: AWS answers Runtime.InvalidEntrypoint."""
-        return bool(self.path) or self.errno == errno.ENOENT
+        return bool(self.path)
 
     def _words(self) -> str:
-        if self.path:
-            # Go, in which AWS's supervisor is written, has the C library's texts in lower case.
-            reason = os.strerror(self.errno)
-            return f"fork/exec {self.path}: {reason[:1].lower()}{reason[1:]}"
-        if self.errno == errno.ENOENT:
-            return "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-        return self.text
+        if self.text or not self.path:
+            return self.text
+        # Go, in which AWS's supervisor is written, has the C library's texts in lower case.
+        reason = os.strerror(self.errno)
+        return f"fork/exec {self.path}: {reason[:1].lower()}{reason[1:]}"
 
 
 class EnvironmentProcess:

@@ -10,21 +10,21 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from . import messages, plans, supervisor
 from .environments import Environment, Run
-from .isolation import cgroups, filters, probe, syscalls, trees
+from .ground import Ground
+from .isolation import cgroups, syscalls, trees
 from .isolation.memory import MemoryGuard
+from .link import Link, close_all
 from .settings import Settings
 from .zygotes import ZygoteKind, ZygoteProcess, ZygoteStarter
 
@@ -39,76 +39,24 @@ class Spawner:
     """Everything happens in callbacks of one selector."""
 
     def __init__(self, sock: socket.socket, settings: Settings) -> None:
-        self._sock = sock
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        self._link = Link(sock)
         self._settings = settings
+        self._ground = ground = Ground(settings)
+        self._namespaces = ground.namespaces
+        self._starter = ZygoteStarter(
+            settings, namespaces=ground.namespaces, place=ground.zygote_place, seccomp=ground.seccomp
+        )
+        self._plans = plans.Plans(settings, self._starter.runtime_place)
         self._selector = selectors.DefaultSelector()
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._environments: dict[str, Environment] = {}
         self._runs: dict[int, Run] = {}  # by sequence, until the supervisor is gone
-        self._by_pid: dict[int, Run] = {}
         self._zygotes: dict[ZygoteKind, ZygoteProcess] = {}
         self._all_zygotes: list[ZygoteProcess] = []
         self._free_uids: deque[int] = deque(range(settings.first_uid, settings.first_uid + settings.uids))
         self._removing: list[Environment] = []
         self._stopping = False
-        self._missing: list[str] = []
-        self._set_up()
-        self._plans = plans.Plans(settings, self._starter.runtime_place)
-
-    # --- start ---
-
-    def _set_up(self) -> None:
-        settings = self._settings
-        base = Path(settings.state_dir or tempfile.gettempdir()) / f"lambdad-{os.geteuid()}"
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if base.stat().st_uid != os.geteuid():
-            raise PermissionError(f"{base} belongs to another user")
-        instance = cgroups.instance_name(os.getpid())
-        for entry in base.iterdir():
-            if cgroups.is_abandoned(entry.name):
-                shutil.rmtree(entry, ignore_errors=True)
-        self._place = base / instance
-        for name in ("root", "tmp"):
-            (self._place / name).mkdir(parents=True)
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        self._groups: cgroups.Groups | None = None
-        self._namespaces = self._try_namespaces()
-        if settings.isolation != "off":
-            self._groups = cgroups.Groups(instance)
-            if not self._groups.limits_memory:
-                self._missing.append("no memory control group: memory is measured every 50 ms instead")
-            if not self._groups.limits_tasks:
-                self._missing.append("no control group for tasks: the number of processes is not limited")
-        self._measures = self._groups is None or not self._groups.limits_memory
-        # Version 2 has no event for passing a threshold that is not also a limit.
-        self._polls = self._measures or (self._groups is not None and self._groups.version == 2)
-        self._seccomp = filters.program() if settings.isolation != "off" else b""
-        if settings.isolation != "off" and not self._seccomp:
-            self._missing.append(f"no system call filter for {os.uname().machine}")
-        self._starter = ZygoteStarter(
-            settings, namespaces=self._namespaces, place=self._zygote_place(), seccomp=self._seccomp
-        )
-
-    def _zygote_place(self) -> Path:
-        return self._place / "root" if self._namespaces else self._place
-
-    def _try_namespaces(self) -> bool:
-        if self._settings.isolation == "off":
-            self._missing.append("isolation is switched off: functions can do what this user can do")
-            return False
-        if os.geteuid() != 0:
-            self._missing.append("not started by root: functions share this user, its files and its processes")
-            return False
-        reason = probe.enter_own_mount_namespace() or probe.try_namespaces(
-            self._place / "root", self._settings.first_uid
-        )
-        if reason:
-            self._missing.append(f"no namespaces: {reason}")
-        return not reason
-
-    @property
-    def tier(self) -> str:
-        return "T3" if self._namespaces else "T0"
+        self._stop_deadline = 0.0
 
     # --- loop ---
 
@@ -120,7 +68,7 @@ class Spawner:
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._watch(wake, lambda: self._on_signal(wake))
-        self._watch(self._sock, self._on_server)
+        self._watch(self._link.sock, self._on_server)
         while not (self._stopping and self._all_ended()):
             self._turn()
         self._clear_away()
@@ -129,11 +77,11 @@ class Spawner:
         timeout = self._poll_interval()
         events = self._selector.select(timeout)
         for key, _ in events:
-            if key.fileobj in self._selector.get_map():  # not closed by one before it
+            if self._selector.get_map().get(key.fd) is key:  # not closed, perhaps reused, by one before it
                 key.data()
         if timeout is not None:
             self._poll()
-        self._flush()
+        self._link.flush()
         if self._stopping and time.monotonic() > self._stop_deadline:
             self._runs.clear()
 
@@ -144,18 +92,17 @@ class Spawner:
         if (
             self._stopping
             or self._removing
-            or self._unsent
-            or (self._runs and self._polls)
+            or self._link.has_unsent
+            or (self._runs and self._ground.polls_memory)
             or any(run.kill_wanted for run in self._runs.values())
         ):
             return POLL_S
         return None
 
-    def _guards(self) -> Iterator[tuple[Environment, MemoryGuard]]:
+    def _guards(self) -> list[tuple[Environment, MemoryGuard]]:
         """Those of environments in which something runs."""
-        for run in self._runs.values():
-            if run.environment.guard is not None:
-                yield run.environment, run.environment.guard
+        environments = [run.environment for run in self._runs.values()]
+        return [(one, one.guard) for one in environments if one.guard is not None]
 
     def _watch(self, target: Any, callback: Callable[[], None]) -> None:
         self._selector.register(target, selectors.EVENT_READ, callback)
@@ -171,18 +118,13 @@ class Spawner:
     def _on_server(self) -> None:
         for _ in range(16):
             try:
-                data, descriptors = messages.receive(self._sock)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                data, descriptors = b"", []
-            except (OSError, messages.Malformed) as error:
-                print(f"spawner: {error!r}", file=sys.stderr, flush=True)
-                data, descriptors = b"", []
-            if not data:
+                received = self._link.receive()
+            except EOFError:
                 self._stop()
                 return
-            kind, values = messages.decode(data)
+            if received is None:
+                return
+            kind, values, descriptors = received
             if kind == messages.LAUNCH:
                 self._launch(values, descriptors)
             elif kind == messages.KILL:
@@ -192,32 +134,16 @@ class Spawner:
             elif kind == messages.PREPARE:
                 self._prepare(*values)
             elif kind == messages.REPORT:
-                self._tell(messages.encode(messages.REPORTED, values[0], self._report()))
-
-    def _tell(self, message: bytes, descriptors: list[int] | None = None) -> None:
-        self._unsent.append((message, descriptors or []))
-        self._flush()
-
-    def _flush(self) -> None:
-        while self._unsent:
-            message, descriptors = self._unsent[0]
-            try:
-                messages.send(self._sock, message, descriptors)
-            except BlockingIOError:
-                return
-            except OSError:
-                pass  # the server is gone; the end of its stream is read next
-            self._unsent.popleft()
-            _close_all(descriptors)
+                self._link.tell(messages.REPORTED, values[0], self._report())
 
     def _report(self) -> str:
-        groups = self._groups
+        groups = self._ground.groups
         return json.dumps(
             {
-                "tier": self.tier,
-                "missing": self._missing,
+                "tier": self._ground.tier,
+                "missing": self._ground.missing,
                 "cgroups": groups.version if groups else 0,
-                "seccomp": bool(self._seccomp),
+                "seccomp": bool(self._ground.seccomp),
                 "environments": len(self._environments),
                 "zygotes": [
                     {"interpreter": one.kind.interpreter, "sdk": one.kind.with_sdk, "pid": one.pid, "forks": one.forks}
@@ -230,6 +156,7 @@ class Spawner:
 
     def _launch(self, values: list[Any], descriptors: list[int]) -> None:
         plan = plans.Plan(*values)
+        handed = descriptors
         try:
             environment = self._environment_for(plan)
             zygote_kind, order = self._plans.resolve(
@@ -238,21 +165,20 @@ class Spawner:
             if order.wanted_sdk is not None:
                 self._zygote(order.wanted_sdk)
             zygote = self._zygote(zygote_kind)
-            status, theirs = messages.pair()
-            status.setblocking(False)
-            run = Run(plan.sequence, environment, zygote, status)
-            flags, handed = self._descriptors_for(plan, environment, descriptors)
+            flags = self._add_descriptors(plan, environment, handed)
         except plans.NoEntryPoint as error:
-            _close_all(descriptors)
-            self._fail(plan.sequence, error.number, error.path, str(error))
+            close_all(handed)
+            self._link.tell(messages.LAUNCH_FAILED, plan.sequence, error.number, error.path, str(error))
             return
         except OSError as error:
-            _close_all(descriptors)
-            self._fail(plan.sequence, error.errno or 0, "", str(error))
+            close_all(handed)
+            self._link.tell(messages.LAUNCH_FAILED, plan.sequence, error.errno or 0, "", str(error))
             return
+        status, theirs = messages.pair()
+        status.setblocking(False)
+        run = environment.run = Run(plan.sequence, environment, zygote, status)
         if order.argv:
             run.shown_programs[order.argv[0]] = order.shown_program
-        environment.run = run
         self._runs[plan.sequence] = run
         zygote.pending.add(plan.sequence)
         zygote.forks += 1
@@ -273,23 +199,15 @@ class Spawner:
         if zygote.forks >= self._settings.forks_per_zygote and self._zygotes.get(zygote.kind) is zygote:
             del self._zygotes[zygote.kind]
 
-    def _descriptors_for(
-        self, plan: plans.Plan, environment: Environment, descriptors: list[int]
-    ) -> tuple[int, list[int]]:
-        """The flags and the descriptors of a FORK message, in its order."""
-        flags = supervisor.NAMESPACES if self._namespaces else 0
-        handed = descriptors[:1]
-        if len(descriptors) > 1:
-            flags |= supervisor.HAS_FRAMES
-            handed.append(descriptors[1])
+    def _add_descriptors(self, plan: plans.Plan, environment: Environment, handed: list[int]) -> int:
+        """Adds to output and frames what else a FORK message hands over, in its order; returns the flags."""
+        flags = supervisor.HAS_FRAMES if len(handed) > 1 else 0
         if self._namespaces:
-            if plan.task_dir:
-                flags |= supervisor.HAS_TASK
-                handed.append(self._plans.open_code(plan.task_dir))
+            flags |= supervisor.NAMESPACES | supervisor.HAS_TASK | supervisor.HAS_TMP
+            handed.append(self._plans.open_code(plan.task_dir))
             if plan.layer_dirs:
                 flags |= supervisor.HAS_LAYERS
-                handed.append(self._plans.open_layers(plan.layer_dirs, self._place / "layers"))
-            flags |= supervisor.HAS_TMP
+                handed.append(self._plans.open_layers(plan.layer_dirs, self._ground.place / "layers"))
             handed.append(environment.open_tmp())
         events = environment.guard.arm() if environment.guard is not None else []
         if events:
@@ -297,7 +215,7 @@ class Spawner:
             handed += events
         if environment.group is not None:
             handed += environment.group.open_members()
-        return flags, handed
+        return flags
 
     def _environment_for(self, plan: plans.Plan) -> Environment:
         environment = self._environments.get(plan.environment_id)
@@ -311,9 +229,9 @@ class Spawner:
                 if not self._free_uids:
                     raise BlockingIOError(11, "every user id for environments is taken")
                 environment.uid = self._free_uids.popleft()
-            environment.make_tmp(self._place / "tmp", mounted=self._namespaces)
-            if self._groups is not None and self._groups.version:
-                self._limit(environment, self._groups)
+            environment.make_tmp(self._ground.place / "tmp", mounted=self._namespaces)
+            if self._ground.groups is not None and self._ground.groups.version:
+                self._limit(environment, self._ground.groups)
         except OSError:
             self._remove(environment)
             raise
@@ -346,9 +264,6 @@ class Spawner:
             run.killed_for_memory = True
             run.kill(namespaces=self._namespaces)
 
-    def _fail(self, sequence: int, number: int, path: str, text: str) -> None:
-        self._tell(messages.encode(messages.LAUNCH_FAILED, sequence, number, path, text))
-
     # --- zygotes ---
 
     def _zygote(self, kind: ZygoteKind) -> ZygoteProcess:
@@ -365,7 +280,7 @@ class Spawner:
         zygote = self._zygote(kind)
 
         def answer(text: str) -> None:
-            self._tell(messages.encode(messages.PREPARED, sequence, text))
+            self._link.tell(messages.PREPARED, sequence, text)
 
         if zygote.is_ready:
             answer("")
@@ -431,7 +346,6 @@ class Spawner:
         run.pid = pid
         # The zygote reaps only when it is told, so this is still the same process.
         run.pid_descriptor = os.pidfd_open(pid)
-        self._by_pid[pid] = run
         self._watch(run.pid_descriptor, lambda: self._run_ended(run))
         if run.kill_wanted:
             run.kill(namespaces=self._namespaces)
@@ -446,8 +360,8 @@ class Spawner:
         if run.answered or not (run.is_running and run.pid):
             return
         run.answered = True
-        message = messages.encode(messages.LAUNCHED, run.sequence, run.pid, run.environment.id)
-        self._tell(message, [os.dup(run.environment.open_peak())])
+        peak = os.dup(run.environment.open_peak())
+        self._link.tell(messages.LAUNCHED, run.sequence, run.pid, run.environment.id, descriptors=[peak])
 
     def _run_ended(self, run: Run) -> None:
         """The supervisor is gone, and with it every process of the environment."""
@@ -459,7 +373,6 @@ class Spawner:
             self._unwatch(run.pid_descriptor)
             zygote.send(messages.encode(messages.REAP, run.pid), [])
             zygote.children.discard(run.pid)
-            self._by_pid.pop(run.pid, None)
         self._answer_launch(run)
         killed_for_memory = run.killed_for_memory
         if environment.group is not None and environment.group.killed_for_memory():
@@ -468,7 +381,8 @@ class Spawner:
             self._tell_exit(run, killed_for_memory)
         else:
             number, path, text = run.failure or (5, "", "the environment ended before its runtime was started")
-            self._fail(run.sequence, number, run.shown_programs.get(path, path), text)
+            shown = run.shown_programs.get(path, path)
+            self._link.tell(messages.LAUNCH_FAILED, run.sequence, number, shown, "" if path else text)
         run.close()
         self._runs.pop(run.sequence, None)
         environment.run = None
@@ -484,18 +398,8 @@ class Spawner:
             number = os.WTERMSIG(run.wait_status)
         else:
             has_status, status = 1, os.WEXITSTATUS(run.wait_status)
-        self._tell(
-            messages.encode(
-                messages.EXITED,
-                run.environment.id,
-                run.sequence,
-                has_status,
-                status,
-                number,
-                int(killed_for_memory),
-                run.environment.peak_kib(),
-            )
-        )
+        peak, oom = run.environment.peak_kib(), int(killed_for_memory)
+        self._link.tell(messages.EXITED, run.environment.id, run.sequence, has_status, status, number, oom, peak)
 
     def _kill(self, environment_id: str) -> None:
         environment = self._environments.get(environment_id)
@@ -553,10 +457,10 @@ class Spawner:
         for environment in self._removing[:]:
             self._removing.remove(environment)
             self._remove(environment)
-        for environment, guard in list(self._guards()):
+        for environment, guard in self._guards():
             if guard.needs_polling:
                 self._check_memory(environment, guard)
-        if self._measures and self._runs:
+        if self._ground.measures_memory and self._runs:
             self._measure()
 
     def _measure(self) -> None:
@@ -578,7 +482,7 @@ class Spawner:
             return
         self._stopping = True
         self._stop_deadline = time.monotonic() + _EXIT_WAIT_S
-        self._unwatch(self._sock)
+        self._unwatch(self._link.sock)
         for environment in list(self._environments.values()):
             environment.release_wanted = True
             if environment.run is not None:
@@ -599,21 +503,13 @@ class Spawner:
         if not self._namespaces:
             self._reap()
         self._plans.close()
-        if self._groups is not None:
-            self._groups.remove()
-        shutil.rmtree(self._place, ignore_errors=True)
-
-
-def _close_all(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+        self._ground.clear_away()
 
 
 def main() -> None:
     """`argv`: the descriptor of the server's socket, and the settings."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(sock.fileno(), False)
-    sock.setblocking(False)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     spawner = Spawner(sock, Settings.load(sys.argv[2]))
     spawner.run()

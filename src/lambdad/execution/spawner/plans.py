@@ -65,10 +65,10 @@ _CODE_ATTRIBUTES = mounts.READ_ONLY
 
 
 class NoEntryPoint(Exception):
-    """There is nothing to execute."""
+    """There is nothing to execute; the text is AWS's."""
 
     def __init__(self, number: int, path: str) -> None:
-        super().__init__(os.strerror(number))
+        super().__init__(f"Couldn't find valid bootstrap(s): [{' '.join(BOOTSTRAPS)}]")
         self.number = number
         self.path = path
 
@@ -270,7 +270,7 @@ def _find_bootstrap(plan: Plan) -> str:
         return BOOTSTRAPS[0]
     if any(os.path.isfile(f"{path}/bootstrap") for path in plan.layer_dirs):
         return BOOTSTRAPS[1]
-    raise NoEntryPoint(errno.ENOENT, "")
+    raise NoEntryPoint(errno.ENOENT, BOOTSTRAPS[0])
 
 
 def _examine(plan: Plan) -> _Code:
