@@ -1,6 +1,7 @@
 """The terminal of a running server."""
 
 import os
+import select
 import threading
 from collections.abc import Callable
 
@@ -92,13 +93,11 @@ def test_a_reader_that_has_stopped_does_not_hold_up_the_server(monkeypatch):
         threading.Thread(target=print_much, daemon=True).start()
         assert finished_printing.wait(10)
         # Reading again frees the thread, so that nothing is left over for other tests.
-        os.set_blocking(reading, False)
-        console._thread.join(0)
-        while console._thread.is_alive():
-            try:
+        closing = threading.Thread(target=console.close)
+        closing.start()
+        while closing.is_alive():
+            if select.select([reading], [], [], 0.05)[0]:
                 os.read(reading, 1 << 20)
-            except BlockingIOError:
-                console.close()
 
 
 def test_a_reader_that_is_gone_ends_nothing(monkeypatch):

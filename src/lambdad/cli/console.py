@@ -1,16 +1,17 @@
 """What `lambdad up` prints: slow steps of the start, the endpoint, one line for each invocation.
 
-Lines go through a thread of their own, because a terminal or pipe that is read slowly must not hold up the server.
+Lines go through a thread of their own, because a terminal or pipe that is read slowly must not hold up the server. It
+takes them in batches: a thread that woke for every line would fight the server for the interpreter.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import click
@@ -19,6 +20,7 @@ from lambdad.domain.invocations import Ending, Outcome
 from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
 
 SLOW_STEP_S = 0.7
+BATCH_S = 0.05
 MAX_WAITING_LINES = 10_000
 """Lines that wait for a slow reader; more are counted and left out."""
 
@@ -36,21 +38,28 @@ class Console:
     def __init__(self, *, show_invocations: bool) -> None:
         self._show_invocations = show_invocations
         self._colour = sys.stdout.isatty()
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines: deque[str] = deque()
         self._left_out = 0
+        self._wanted = threading.Event()
+        self._is_wanted = False  # the same, without the price of asking an event
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="lambdad-console", daemon=True)
         self._thread.start()
 
     def line(self, text: str = "") -> None:
         """Prints a line; returns at once. Lines are dropped while too many wait."""
-        if self._lines.qsize() >= MAX_WAITING_LINES:
+        if len(self._lines) >= MAX_WAITING_LINES:
             self._left_out += 1
-        else:
-            self._lines.put(text)
+            return
+        self._lines.append(text)
+        if not self._is_wanted:
+            self._is_wanted = True
+            self._wanted.set()
 
     def close(self) -> None:
         """Waits until everything is printed, but not for a reader that has stopped reading."""
-        self._lines.put(None)
+        self._closing.set()
+        self._wanted.set()
         self._thread.join(timeout=2)
 
     @contextlib.contextmanager
@@ -75,18 +84,14 @@ class Console:
     def _finished(self, event: AttemptFinished) -> str:
         outcome = event.outcome
         start = "warm" if outcome.init_duration_ms is None else f"cold {outcome.init_duration_ms:.0f} ms"
-        status = outcome.ending.value + (f" {_error_type(outcome)}" if outcome.is_function_error else "")
-        return "  ".join(
-            (
-                _time(),
-                f"{_addressed(event.version.name, event.qualifier):<24}",
-                f"{event.version.version:<7}",
-                self._styled(f"{status:<8}", _COLOURS[outcome.ending]),
-                f"{outcome.duration_ms:>9.2f} ms",
-                f"{outcome.max_memory_used_mb:>5} MB",
-                f"{start:<11}",
-                event.request_id,
-            )
+        status = "success"
+        if outcome.is_function_error:
+            status = f"{outcome.ending.value} {_error_type(outcome)}"
+        if self._colour:
+            status = click.style(f"{status:<8}", fg=_COLOURS[outcome.ending])
+        return (
+            f"{_time()}  {_addressed(event.version.name, event.qualifier):<24}  {event.version.version:<7}  {status:<8}"
+            f"  {outcome.duration_ms:>9.2f} ms  {outcome.max_memory_used_mb:>5} MB  {start:<11}  {event.request_id}"
         )
 
     def _throttled(self, event: AttemptThrottled) -> str:
@@ -100,30 +105,30 @@ class Console:
     # --- the thread ---
 
     def _write_all(self) -> None:
-        while True:
-            lines, closing = self._waiting()
-            try:
-                if lines:
-                    sys.stdout.write("\n".join(lines) + "\n")
-                    sys.stdout.flush()
-            except (OSError, ValueError):  # the reader is gone, as after `lambdad up | head`; the server goes on
-                pass
-            if closing:
-                return
+        while not self._closing.is_set():
+            self._wanted.wait()
+            self._closing.wait(BATCH_S)
+            self._wanted.clear()
+            self._is_wanted = False  # before the lines are taken: one that comes after asks again
+            self._write(self._taken())
+        self._write(self._taken())
 
-    def _waiting(self) -> tuple[list[str], bool]:
+    def _taken(self) -> list[str]:
         lines: list[str] = []
-        line = self._lines.get()
-        while line is not None:
-            lines.append(line)
-            try:
-                line = self._lines.get_nowait()
-            except queue.Empty:
-                break
-        if self._left_out:
-            lines.append(f"({self._left_out} lines left out: this terminal is read too slowly)")
-            self._left_out = 0
-        return lines, line is None
+        while self._lines:
+            lines.append(self._lines.popleft())
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            lines.append(f"({left_out} lines left out: this terminal is read too slowly)")
+        return lines
+
+    @staticmethod
+    def _write(lines: list[str]) -> None:
+        # Without its reader, as after `lambdad up | head`, the server goes on.
+        with contextlib.suppress(OSError, ValueError):
+            if lines:
+                sys.stdout.write("\n".join(lines) + "\n")
+                sys.stdout.flush()
 
 
 def _error_type(outcome: Outcome) -> str:
