@@ -24,7 +24,8 @@ ROLE = "arn:aws:iam::000000000000:role/test"
 
 def clean_environment() -> dict[str, str]:
     """The environment without settings, keys and endpoints of whoever runs the tests."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("LAMBDAD_", "AWS_"))}
+    ignored = ("LAMBDAD_", "AWS_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
 
 
 class RunningServer:

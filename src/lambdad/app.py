@@ -27,7 +27,7 @@ from lambdad.execution.pool import IdleExpiry, Pool
 from lambdad.execution.runtimes import catalog as runtimes
 from lambdad.execution.runtimes.interpreters import Interpreters
 from lambdad.execution.sandbox import LogStream
-from lambdad.execution.spawner.client import SpawnerClient, SpawnerOptions
+from lambdad.execution.spawner.client import SpawnerClient
 from lambdad.http.messages import Request, Response
 from lambdad.http.protocol import Exchange
 from lambdad.http.server import HttpServer
@@ -81,18 +81,13 @@ class IsolationTooWeak(LambdadError):
 
 
 class Application:
-    """One server. Make it before anything else in the process: it starts the spawner, which must be small."""
+    """One server. The spawner is started by whoever makes it, before the modules of the server are even imported."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, spawner: SpawnerClient) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
         self.clock = SystemClock()
-        self._spawner = SpawnerClient.start(
-            SpawnerOptions(
-                isolation="auto" if settings.isolation.enabled else "off",
-                zygotes=settings.zygote,
-            )
-        )
+        self._spawner = spawner
         self._interpreters = Interpreters(
             {f"python{version}": path for version, path in settings.pythons.items()}
             | {f"node{version}": path for version, path in settings.nodes.items()}

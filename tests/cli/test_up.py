@@ -120,6 +120,14 @@ def test_nothing_is_left_running_after_kill_9(start_server: StartServer):
         _wait_gone(child)
 
 
+def test_without_its_spawner_the_server_ends_and_says_so(start_server: StartServer):
+    server = start_server()
+    spawner = _descendants(server.process.pid)[0]
+    os.kill(spawner, signal.SIGKILL)
+    assert server.process.wait(10) == 1
+    server.wait_for_line("The spawner, which starts functions, has ended")
+
+
 def test_the_data_outlives_kill_9(start_server: StartServer):
     first = start_server()
     first.create_function("kept", GREETING)

@@ -23,11 +23,12 @@ import click
 
 from lambdad import __version__, config
 from lambdad.cli.options import load_settings, settings_options
+from lambdad.cli.spawning import start_spawner
 from lambdad.config import Settings
 from lambdad.domain.runtimes import RUNTIMES
 from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreters
-from lambdad.execution.spawner.client import SpawnerClient, SpawnerGone, SpawnerOptions
+from lambdad.execution.spawner.client import SpawnerGone
 
 LOW_DISK_BYTES = 1 << 30
 BEST_TIER = "T3"
@@ -162,7 +163,7 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
 
 
 async def _spawner_report(settings: Settings) -> dict[str, Any]:
-    client = SpawnerClient.start(SpawnerOptions(isolation="auto" if settings.isolation.enabled else "off"))
+    client = start_spawner(settings)
     try:
         await client.attach()
         return await client.report()

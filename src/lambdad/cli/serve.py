@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from lambdad import __version__
 from lambdad.cli.console import Console
+from lambdad.cli.spawning import start_spawner
 from lambdad.config import Settings
 from lambdad.domain.errors import LambdadError
+from lambdad.execution.spawner.client import SpawnerClient, SpawnerGone
 
 if TYPE_CHECKING:
     from lambdad.app import Application
@@ -21,35 +24,44 @@ EXIT_HARD = 130
 """The status of a process that Ctrl-C has ended (128 and the number of SIGINT)."""
 
 
-class CannotStart(Exception):
-    """The server could not be started; the text says why and what to do."""
+class CannotServe(Exception):
+    """The server could not be started, or cannot go on; the text says why and what to do."""
 
 
 def serve(settings: Settings, console: Console) -> None:
-    """Starts the server and returns when it has stopped. Raises CannotStart."""
+    """Starts the server and returns when it has been told to stop and has stopped. Raises CannotServe."""
+    gc.disable()  # what is imported now stays anyway; `Application.start` switches collections on again
+    spawner = start_spawner(settings)
     with console.step("Loading the server"):
-        from lambdad.app import Application  # noqa: PLC0415 - the spawner is started first
+        from lambdad.app import Application  # noqa: PLC0415 - while the spawner starts
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(Application(settings), settings, console))
+            runner.run(_serve(Application(settings, spawner), spawner, settings, console))
     except LambdadError as error:
-        raise CannotStart(error.message) from None
+        raise CannotServe(error.message) from None
+    except SpawnerGone:
+        raise CannotServe("The spawner, which starts functions, has ended. `lambdad doctor` may tell why.") from None
 
 
-async def _serve(application: Application, settings: Settings, console: Console) -> None:
+async def _serve(application: Application, spawner: SpawnerClient, settings: Settings, console: Console) -> None:
     stopping = _stop_on_signals()
     try:
-        with console.step("Opening the data folder and starting the interpreters"):
+        with console.step("Opening the data folder and preparing isolation"):
             await application.start()
     except OSError as error:
-        raise CannotStart(_explained(error, settings)) from None
+        raise CannotServe(_explained(error, settings)) from None
+    finally:
+        gc.enable()
+    spawner.gone.add_done_callback(lambda _: stopping.set())
     try:
         _greet(application, settings, console)
         console.watch(application.telemetry)
         await stopping.wait()
-    finally:
+        if spawner.gone.done():
+            raise SpawnerGone
         console.line("Stopping. Ctrl-C again stops at once.")
+    finally:
         await application.stop()
     console.line("Stopped.")
 

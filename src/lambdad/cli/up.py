@@ -23,11 +23,11 @@ def _run(**given: str | tuple[str, ...] | None) -> None:
     _warn(console, settings)
     try:
         # Only now, so that a wrong option is told without loading the server.
-        from lambdad.cli.serve import CannotStart, serve  # noqa: PLC0415
+        from lambdad.cli.serve import CannotServe, serve  # noqa: PLC0415
 
         try:
             serve(settings, console)
-        except CannotStart as error:
+        except CannotServe as error:
             raise click.ClickException(str(error)) from None
     finally:
         console.close()
