@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.execution.spawner.conftest import Bench, needs_root
+from tests.execution.spawner.conftest import Bench, MakeBench, needs_root
 
 pytestmark = needs_root
 
@@ -161,7 +161,8 @@ async def test_boto3_is_there_and_a_vendored_one_wins(bench: Bench) -> None:
     assert await (await bench.start(task_dir=code)).invoke() == ["mine", "/var/task/boto3/__init__.py"]
 
 
-async def test_boto3_is_preloaded_for_functions_that_use_it(bench: Bench) -> None:
+async def test_boto3_is_preloaded_for_functions_that_use_it(make_bench: MakeBench) -> None:
+    bench = await make_bench()
     source = """
 import sys
 before = "boto3" in sys.modules

@@ -1,1 +1,25 @@
-"""The small separate process that forks, isolates, limits and kills."""
+"""The small separate process that forks, isolates, limits and kills; `client.py` is the server's side of it.
+
+    server ── client.py ═ messages ═ main.py (spawner) ═ messages ═ zygote.py ── fork ── supervisor.py ── runtime
+
+Tiers, found out by trying (`ground.py`):
+
+- T3, as root: each environment has mount, pid, IPC and host name namespaces, a root of its own (/var/task and /opt
+  read-only, /tmp a tmpfs of its size), a user id of its own, a system call filter, control groups for memory and tasks.
+- T0, anywhere else: its own session, clean variables, a private directory for temporary files (TMPDIR), resource
+  limits; memory is measured every 50 ms. Functions share the server's user: for trusted code only.
+
+Decisions that are not obvious:
+
+- Memory size is enforced on what the function uses itself. /tmp and the page cache are charged to the same control
+  group but left out (`isolation/memory.py`), because /tmp is a disk on AWS.
+- There is no /dev/shm, as on AWS.
+- A Python environment is a fork of a zygote, unless one of its variables works only at an interpreter's start, or
+  AWS_LAMBDA_EXEC_WRAPPER is set; then Python is executed. The zygote that has boto3 loaded serves functions that
+  mention boto3, bring no copy of it, and have no module of a name that is loaded already (`plans.py`).
+- Whoever loses the other's socket ends: server gone, spawner kills everything; spawner gone, the kernel kills zygotes
+  (PDEATHSIG), with them each pid 1, and with that every process of an environment. The next spawner sweeps groups and
+  directories of one that was killed.
+
+Modules that zygotes load (`messages`, `supervisor`, `zygote`, `isolation.syscalls`) run on Python 3.8 and newer.
+"""
