@@ -320,7 +320,7 @@ def test_an_update_does_not_drop_calls_that_run(deploy: Deployer) -> None:
     answers: list[bytes] = []
     thread = threading.Thread(target=lambda: answers.append(deploy.invoke(name, 0.5)["Payload"]))
     thread.start()
-    deploy.client.update_function_configuration(FunctionName=name, Environment={"Variables": {"A": "1"}})
+    deploy.client.update_function_configuration(FunctionName=name, Environment={"Variables": {"MODE": "new"}})
     deploy.wait_updated(name)
     assert deploy.invoke(name, 0)["Payload"] == b'"old"'
     thread.join(10)

@@ -58,11 +58,3 @@ NEXT_STATE: dict[State, dict[Signal, State]] = {
     State.BROKEN: {Signal.RESTART: State.STARTING, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
     State.STOPPED: {},
 }
-
-
-def next_state(state: State, signal: Signal) -> State:
-    """The state after `signal`. Raises IllegalTransition for what the table lacks."""
-    try:
-        return NEXT_STATE[state][signal]
-    except KeyError:
-        raise IllegalTransition(state, signal) from None

@@ -33,13 +33,21 @@ def _refuse_constant(name: str) -> NoReturn:
     raise _NotStandard(name)
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decode = _decoder.decode
+_scan_once = _decoder.scan_once
 
 
 def is_json(body: bytes) -> bool:
     """Whether the bytes are one JSON value in UTF-8, with nothing but white space around it."""
     try:
-        _decode(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        try:
+            if _scan_once(text, 0)[1] == len(text):  # nearly always: no white space around the value
+                return True
+        except StopIteration:
+            pass
+        _decode(text)
     except (ValueError, RecursionError):
         return False
     return True

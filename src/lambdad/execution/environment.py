@@ -23,7 +23,7 @@ from typing import Protocol
 
 from lambdad.clock import Clock
 from lambdad.domain import failures
-from lambdad.domain.environments import Signal, State, next_state
+from lambdad.domain.environments import NEXT_STATE, IllegalTransition, Signal, State
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.invocations import Ending, Invocation, Outcome
 from lambdad.execution.deadlines import Deadlines
@@ -549,7 +549,10 @@ class Environment:
         self._deadlines.add(self)
 
     def _step(self, signal: Signal) -> None:
-        self.state = next_state(self.state, signal)
+        try:
+            self.state = NEXT_STATE[self.state][signal]
+        except KeyError:
+            raise IllegalTransition(self.state, signal) from None
 
 
 class _Gathered:

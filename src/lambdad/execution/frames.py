@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import socket
 import struct
 from typing import Final
@@ -40,10 +41,14 @@ FRAMES_FD_VARIABLE: Final = "_LAMBDAD_FRAMES_FD"
 
 _RECEIVE_SIZE = 65536
 _HEAD = struct.Struct(">IB")
-_INVOKE_HEAD = struct.Struct(">IBQ")
+_INVOKE_HEAD = struct.Struct(">IBQI")
 _U32 = struct.Struct(">I")
 _RESPONSE_HEAD = struct.Struct(">IBI")
 _KIND_SIZE = 1
+_FIXED_SIZE = _KIND_SIZE + 8 + 4 + 4
+"""Of an INVOKE frame, behind its length: kind, deadline, and the lengths of request id and trace id."""
+_INVOKE = 0x01
+_THREE_EMPTY = bytes(12)
 _SMALL_FRAME_LIMIT = 1 << 20
 """For frames that carry no result: far more than any honest bootstrap sends."""
 _RESULT_HEAD_LIMIT = 4096
@@ -170,23 +175,42 @@ class FramesChannel:
     def _send_invocation(self, invocation: Invocation) -> None:
         self._state = State.BUSY
         event = invocation.event
-        texts = b"".join(
-            [
-                _U32.pack(len(text)) + text
-                for text in (
-                    invocation.request_id.encode(),
-                    invocation.invoked_function_arn.encode(),
-                    invocation.trace_id.encode(),
-                    invocation.client_context.encode(),
-                    invocation.cognito_identity.encode(),
-                    invocation.tenant_id.encode(),
-                )
-            ]
+        request_id = invocation.request_id.encode()
+        trace_id = invocation.trace_id.encode()
+        if invocation.client_context or invocation.cognito_identity or invocation.tenant_id:
+            rest = b"".join(
+                [
+                    _string(invocation.client_context),
+                    _string(invocation.cognito_identity),
+                    _string(invocation.tenant_id),
+                ]
+            )
+        else:
+            rest = _THREE_EMPTY
+        arn = _known_string(invocation.invoked_function_arn)
+        length = _FIXED_SIZE + len(request_id) + len(arn) + len(trace_id) + len(rest) + len(event)
+        head = b"".join(
+            (
+                _INVOKE_HEAD.pack(length, _INVOKE, invocation.deadline_ms, len(request_id)),
+                request_id,
+                arn,
+                _U32.pack(len(trace_id)),
+                trace_id,
+                rest,
+            )
         )
-        length = _KIND_SIZE + 8 + len(texts) + len(event)
-        head = _INVOKE_HEAD.pack(length, Kind.INVOKE, invocation.deadline_ms) + texts
-        # Copying megabytes together costs more than a second system call.
-        self._send([head + event] if len(event) <= _RECEIVE_SIZE else [head, event])
+        if len(event) > _RECEIVE_SIZE:  # copying megabytes together costs more than a second system call
+            self._send([head, event])
+            return
+        frame = head + event
+        try:
+            sent = self._sock.send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # the runtime is gone; the reader sees the end of the stream and tells
+        if sent != len(frame):
+            self._send([frame[sent:]])
 
     def _send(self, pieces: list[bytes]) -> None:
         parts = [memoryview(piece) for piece in pieces]
@@ -382,3 +406,12 @@ def _text(payload: bytes, position: int) -> tuple[str, int]:
     if start + length > len(payload):
         raise _BrokenProtocol
     return payload[start : start + length].decode("utf-8", "replace"), start + length
+
+
+def _string(text: str) -> bytes:
+    encoded = text.encode()
+    return _U32.pack(len(encoded)) + encoded
+
+
+_known_string = functools.lru_cache(maxsize=4096)(_string)
+"""For texts that come again and again, such as ARNs."""

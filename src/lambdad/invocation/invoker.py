@@ -94,7 +94,11 @@ class Invoker:
                         )
                     )
 
-        pool.dispatch(PendingCall(invocation, finish, sink))
+        try:
+            pool.dispatch(PendingCall(invocation, finish, sink))
+        except BaseException:  # a defect of ours must not cost the function a slot for ever
+            slots.give(unreserved)
+            raise
 
     async def invoke(self, target: Target, *, request_id: str, event: bytes, trace: str = "") -> Outcome:
         """One attempt, awaited; for callers off the hot path. Raises TooManyRequests."""

@@ -24,7 +24,7 @@ from lambdad.domain.errors import (
     ValidationFailed,
 )
 from lambdad.domain.identity import Caller
-from lambdad.domain.invocations import Outcome
+from lambdad.domain.invocations import Ending, Outcome
 from lambdad.http.messages import Response
 from lambdad.http.protocol import Exchange, ResponseStream
 from lambdad.invocation.catalog import Target
@@ -49,6 +49,9 @@ STREAM_SUFFIX = "/response-streaming-invocations"
 
 _INVOCATION_TYPES = ("RequestResponse", "Event", "DryRun")
 _LOG_TYPES = ("None", "Tail")
+
+_JSON = ("content-type", "application/json")
+_NOT_REMAPPED = ("x-amzn-remapped-content-length", "0")
 
 ErrorResponse = Callable[[LambdadError, str], Response]
 
@@ -128,22 +131,23 @@ class InvokeApi:
             )
         exchange = call.exchange
         request_id = call.request_id
+        version = self._invoker.version_of(target)
+        executed_version = version.version.version
 
         def done(outcome: Outcome) -> None:
-            headers = [
-                ("content-type", "application/json"),
+            headers: list[tuple[str, str]] = [
+                _JSON,
+                _NOT_REMAPPED,
                 ("x-amzn-requestid", request_id),
-                ("x-amzn-remapped-content-length", "0"),
-                ("x-amz-executed-version", version.version),
+                ("x-amz-executed-version", executed_version),
                 ("x-amzn-trace-id", outcome.trace_id),
             ]
-            if outcome.is_function_error:
+            if outcome.ending is not Ending.SUCCESS:
                 headers.append(("x-amz-function-error", "Unhandled"))
             if call.wants_tail:
                 headers.append(("x-amz-log-result", base64.b64encode(outcome.log_tail).decode("ascii")))
             exchange.send(Response(200, headers, outcome.payload))
 
-        version = self._invoker.version_of(target)
         self._invoker.start(
             target,
             version,
@@ -242,7 +246,7 @@ async def _check_json(body: bytes) -> None:
 
 
 def _plain_headers(request_id: str) -> list[tuple[str, str]]:
-    return [("x-amzn-requestid", request_id), ("x-amzn-remapped-content-length", "0")]
+    return [("x-amzn-requestid", request_id), _NOT_REMAPPED]
 
 
 def _qualifier(query: str) -> str:
