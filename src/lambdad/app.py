@@ -88,7 +88,7 @@ class Application:
         self.telemetry = Telemetry()
         self.clock = SystemClock()
         self._spawner = spawner
-        self._interpreters = Interpreters(
+        self.interpreters = Interpreters(
             {f"python{version}": path for version, path in settings.pythons.items()}
             | {f"node{version}": path for version, path in settings.nodes.items()}
         )
@@ -149,7 +149,7 @@ class Application:
 
         launcher = Launcher(
             self._spawner,
-            self._interpreters,
+            self.interpreters,
             code_tree=packages.tree,
             credentials=lambda version: role_credentials(temporary, version),
             endpoint=lambda: self.endpoint,

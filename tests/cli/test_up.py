@@ -68,6 +68,7 @@ def test_it_says_where_it_is_and_what_to_paste(server: RunningServer):
     assert f"export AWS_ENDPOINT_URL={server.endpoint}" in server.output
     assert "export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test" in server.output
     assert "export AWS_DEFAULT_REGION=us-east-1" in server.output
+    assert f"python3.{sys.version_info.minor}" in server.wait_for_line("runtimes ").string
 
 
 def test_health_answers_with_the_version(server: RunningServer):

@@ -9,24 +9,21 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from lambdad import __version__, config
+from lambdad.cli.interpreters import is_deprecated, needed_interpreters
 from lambdad.cli.options import load_settings, settings_options
 from lambdad.cli.spawning import start_spawner
 from lambdad.config import Settings
-from lambdad.domain.runtimes import RUNTIMES
-from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreters
 from lambdad.execution.spawner.client import SpawnerGone
 
@@ -177,10 +174,8 @@ def _runtimes(settings: Settings) -> Iterator[Finding]:
         {f"python{version}": path for version, path in settings.pythons.items()}
         | {f"node{version}": path for version, path in settings.nodes.items()}
     )
-    boots = [(identifier, catalog.boot(identifier)) for identifier in sorted(RUNTIMES, key=_by_number)]
-    findings = [_interpreter(interpreters, identifier, boot.interpreter) for identifier, boot in boots if boot]
-    # Nobody is missing what AWS no longer patches either.
-    findings = [finding for finding in findings if finding.status == "ok" or not _is_deprecated(finding.name)]
+    findings = [_interpreter(interpreters, identifier, name) for identifier, name in needed_interpreters()]
+    findings = [finding for finding in findings if finding.status == "ok" or not is_deprecated(finding.name)]
     if all(finding.status != "ok" for finding in findings if finding.name not in PROVIDED):
         yield Finding(
             topic="Runtimes",
@@ -203,15 +198,6 @@ def _interpreter(interpreters: Interpreters, identifier: str, name: str) -> Find
     notes = [found.why_no_sdk] if found.why_no_sdk else []
     detail = f"{'.'.join(map(str, found.version))}, {found.path}"
     return Finding(topic=topic, name=identifier, status="ok", detail="; ".join([detail, *notes]))
-
-
-def _is_deprecated(identifier: str) -> bool:
-    since = RUNTIMES[identifier].deprecated_on
-    return since is not None and since <= datetime.now(UTC).date()
-
-
-def _by_number(identifier: str) -> tuple[str, list[int]]:
-    return re.sub(r"\d.*", "", identifier), [int(part) for part in re.findall(r"\d+", identifier)]
 
 
 def _tools(_: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lambdad import __version__
 from lambdad.cli.console import Console
+from lambdad.cli.interpreters import runnable_runtimes
 from lambdad.cli.spawning import start_spawner
 from lambdad.config import Settings
 from lambdad.domain.errors import LambdadError
@@ -57,12 +58,14 @@ async def _serve(application: Application, spawner: SpawnerClient, settings: Set
     try:
         _greet(application, settings, console)
         console.watch(application.telemetry)
+        telling = asyncio.create_task(_tell_runtimes(application, console))
         await stopping.wait()
         if spawner.gone.done():
             raise SpawnerGone
         console.line("Stopping. Ctrl-C again stops at once.")
     finally:
         await application.stop()
+    await telling
     console.line("Stopped.")
 
 
@@ -126,4 +129,10 @@ def _greet(application: Application, settings: Settings, console: Console) -> No
         console.line(f"  {name:<11} {text}")
     console.line(f"  {'data':<11} {settings.data}")
     console.line(f"  {'access':<11} {settings.auth}")
+
+
+async def _tell_runtimes(application: Application, console: Console) -> None:
+    """Some tenths of a second later than the rest: looking for interpreters runs them."""
+    found = await asyncio.to_thread(runnable_runtimes, application.interpreters)
+    console.line(f"  {'runtimes':<11} {', '.join(found)}")
     console.line()
