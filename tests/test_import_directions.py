@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "neighbours": {"domain", "storage"} | BASE,
     "control": {"domain", "storage"} | BASE,
     "invocation": {"domain", "storage", "execution"} | BASE,
+    "event_queue": {"domain", "storage", "invocation"} | BASE,
     "wire": {"domain", "control", "invocation", "event_queue", "neighbours", "http"} | BASE,
 }
 """For each part, the other parts it may import. Parts that are not named here are the ones at the top."""
