@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -70,13 +71,13 @@ def _log_group(function: str, endpoint_url: str | None) -> str:
     return str(configuration.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}")
 
 
-def _events(client: Any, arguments: dict[str, Any], start_ms: int) -> list[dict[str, Any]]:
+def _events(client: Any, arguments: dict[str, Any], start_ms: int) -> Iterator[dict[str, Any]]:
     """All events from `start_ms` (Unix time in milliseconds) on; none while the group does not exist yet."""
     try:
-        pages = client.get_paginator("filter_log_events").paginate(**arguments, startTime=start_ms)
-        return [event for page in pages for event in page["events"]]
+        for page in client.get_paginator("filter_log_events").paginate(**arguments, startTime=start_ms):
+            yield from page["events"]
     except client.exceptions.ResourceNotFoundException:
-        return []  # the first call of the function makes the group
+        return  # the first call of the function makes the group
 
 
 def _show(event: dict[str, Any]) -> None:
