@@ -25,6 +25,13 @@ class Clock(Protocol):
         """Seconds that never run backwards and follow `advance`; for deadlines such as idle expiry."""
 
 
+class JumpingClock(Clock, Protocol):
+    """A clock that can be moved forward and says so."""
+
+    def on_advance(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after each jump."""
+
+
 class SystemClock:
     """The machine's clock plus what `advance` has added."""
 

@@ -33,9 +33,60 @@ class AttemptThrottled:
     reason: str
 
 
+@dataclass(slots=True, kw_only=True)
+class EventAccepted:
+    """An asynchronous call is stored and was answered with 202."""
+
+    request_id: str
+    account: str
+    region: str
+    function: str
+    qualifier: str
+
+
+@dataclass(slots=True, kw_only=True)
+class EventAttempted:
+    """An attempt of an event begins, or was refused; `age_ms` is the time since its acceptance."""
+
+    request_id: str
+    account: str
+    region: str
+    function: str
+    qualifier: str
+    age_ms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class EventEnded:
+    """An event is out of the queue; `condition` is the word of invocation records, `Success` or another."""
+
+    request_id: str
+    account: str
+    region: str
+    function: str
+    qualifier: str
+    condition: str
+    invoke_count: int
+
+
+@dataclass(slots=True, kw_only=True)
+class DeliveryFailed:
+    """A record or a dead letter could not be delivered, and is lost."""
+
+    request_id: str
+    function_arn: str
+    target_arn: str
+    reason: str
+    is_dead_letter: bool
+
+
 class Telemetry:
     """Hands events to whoever listens, at once and on the same thread."""
 
     def __init__(self) -> None:
         self.attempt_finished: list[Callable[[AttemptFinished], None]] = []
         self.attempt_throttled: list[Callable[[AttemptThrottled], None]] = []
+        self.event_accepted: list[Callable[[EventAccepted], None]] = []
+        self.event_attempted: list[Callable[[EventAttempted], None]] = []
+        self.event_ended: list[Callable[[EventEnded], None]] = []
+        self.delivery_failed: list[Callable[[DeliveryFailed], None]] = []

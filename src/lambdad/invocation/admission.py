@@ -51,6 +51,13 @@ class FunctionSlots:
         self.in_flight += 1
         return True
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `take` would refuse now."""
+        if self.reserved is not None:
+            return self.in_flight >= self.reserved
+        return self.account.unreserved_in_flight >= self.account.limit - self.account.reserved
+
     def give(self, unreserved: bool) -> None:
         """Frees a slot that `take` gave."""
         self.in_flight -= 1

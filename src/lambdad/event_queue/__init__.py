@@ -1,0 +1,1 @@
+"""Asynchronous invocation: events are stored, then run, retried, and delivered to their destinations."""
