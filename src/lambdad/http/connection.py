@@ -471,9 +471,10 @@ class HttpConnection(asyncio.Protocol):
     def _cut_off(self) -> None:
         """Closes in a way that a client can tell from the end of a complete answer."""
         self._mode = _CLOSING
-        opened = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if not self.transport.is_closing():
+            opened = self.transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     def _drop(self, size: int) -> None:

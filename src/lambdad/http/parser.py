@@ -156,6 +156,7 @@ class RequestParser(Generic[M]):
     def close(self) -> None:
         """Cuts the ties that would keep this object alive until the garbage collector's next round."""
         del self._http
+        self._connection = self._incoming = None
 
     # The callbacks of httptools, on the way of every request.
 
@@ -313,8 +314,7 @@ class RequestParser(Generic[M]):
         if len(incoming.trailers) + self._repeats > self._limits.header_count:
             self._too_many_headers()
         self._repeats = 0
-        if self._window_bytes > self._limits.header_bytes:
-            self._check_sizes(b"", incoming.trailers)
+        self._check_sizes(b"", incoming.trailers)
 
     def _account_head(self, fed: int) -> None:
         """Bounds what llhttp and httptools gather inside: one header value may come in any number of pieces."""
@@ -368,11 +368,14 @@ class RequestParser(Generic[M]):
             self.surplus = True
             return
         reason = str(error)
+        is_first = self.is_between and not self.messages  # `data` begins with it
         if reason == "Invalid HTTP version" or "PRI" in reason:
             self.failure = Failure(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here. Use one of them.")
-        elif isinstance(error, httptools.HttpParserInvalidMethodError) and data[:2] == b"\x16\x03":
+        elif not is_first or not isinstance(error, httptools.HttpParserInvalidMethodError):
+            self.failure = Failure(400, f"The request is not valid HTTP/1.1 ({reason}). Correct the client.")
+        elif data[:2] == b"\x16\x03":
             self.failure = Failure(400, "This port speaks plain HTTP, not TLS. Use an http:// URL.")
-        elif isinstance(error, httptools.HttpParserInvalidMethodError) and _UNKNOWN_METHOD.match(data):
+        elif _UNKNOWN_METHOD.match(data):
             self.failure = Failure(501, "The method of the request is not known here. Use one that HTTP defines.")
         else:
             self.failure = Failure(400, f"The request is not valid HTTP/1.1 ({reason}). Correct the client.")

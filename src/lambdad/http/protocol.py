@@ -64,7 +64,8 @@ class Exchange(Incoming):
         """Answers. Raises RuntimeError when there is an answer already; a response that cannot be sent (a line break in
         a header) is logged and replaced by a 500. With a sink whose body is not complete, the rest is dropped."""
         if self.answered:
-            raise RuntimeError("the exchange has its answer already")
+            self._complain()
+            return
         self.answered = True
         self.connection.send_response(self, response)
 
@@ -77,8 +78,12 @@ class Exchange(Incoming):
         for headers that cannot be sent (then there is no answer yet).
         """
         if self.answered:
-            raise RuntimeError("the exchange has its answer already")
+            self._complain()
         return self.connection.start_stream(self, status, headers, trailers)
+
+    def _complain(self) -> None:
+        if not self.gone:  # else the server has answered for the application, or nobody is there
+            raise RuntimeError("the exchange has its answer already")
 
     def on_disconnect(self, callback: Callable[[], None]) -> None:
         """Calls `callback` once when the client goes away before its answer is complete; soon, if it has already gone.

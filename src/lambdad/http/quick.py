@@ -21,7 +21,7 @@ T = TypeVar("T")
 _PLAIN_REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[^ #?]*)(?:\?([^ #]*))? HTTP/1\.1\r")
 _NOT_PLAIN = frozenset({"connection", "expect", "proxy-connection", "transfer-encoding", "upgrade"})
 _MOST_KNOWN = 256
-_LONGEST_KNOWN = 1024
+_LONGEST_KNOWN = 512
 _MOST_LINES = 2048
 _LONGEST_LINE = 256
 
@@ -70,13 +70,15 @@ class QuickReader(Generic[M]):
             end = data.find(b"\r\n\r\n") + 4
             if not 4 < end <= self._longest:
                 return None
-            known = _known.get(data[:end])
+            known = _known.get(data[:end]) if end <= _LONGEST_KNOWN else None
             if known is None:
                 known = self._read_head(data, end)
                 if known is None:
                     return None
-            elif end <= _LONGEST_KNOWN:
+            elif len(known[4]) <= self._limits.header_count:  # the table serves listeners with other limits too
                 self._last_known = known
+            else:
+                return None
             head = known
         raw, method, path, query, headers, size = head
         if len(data) != size:
@@ -114,7 +116,7 @@ class QuickReader(Generic[M]):
         ):
             return None
         length = headers.get("content-length", "0")
-        if len(length) > 15 or not length.isdigit():
+        if len(length) > 15 or not length.isdecimal():
             return None
         size = end + int(length)
         if len(data) != size or not self._is_valid(data):
