@@ -8,12 +8,14 @@ import re
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.aws.deploying import Deployer, tail_of
+from tests.running import RunningServer
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -448,6 +450,40 @@ export const handler = awslambda.streamifyResponse(async (event, stream, context
     assert chunks == [b"a", b"b", b"c"]
     assert response["ResponseMetadata"]["HTTPHeaders"]["x-amzn-remapped-content-type"] == "text/plain"
     assert deploy.invoke(name)["Payload"] == b"abc"
+
+
+@pytest.mark.node
+def test_a_slow_reader_holds_up_the_function_and_not_the_servers_memory(
+    deploy: Deployer, server: RunningServer
+) -> None:
+    name = deploy(
+        """
+export const handler = awslambda.streamifyResponse(async (event, stream) => {
+  const piece = Buffer.alloc(1024 * 1024, 'x');
+  for (let i = 0; i < 60; i++) {
+    if (!stream.write(piece)) await new Promise(resolve => stream.once('drain', resolve));
+  }
+  stream.end();
+});
+""",
+        runtime="nodejs20.x",
+        Timeout=60,
+        MemorySize=512,
+    )
+    before = rss_mb(server)
+    most = 0
+    received = 0
+    for event in deploy.client.invoke_with_response_stream(FunctionName=name)["EventStream"]:
+        if "PayloadChunk" in event:
+            received += len(event["PayloadChunk"]["Payload"])
+            most = max(most, rss_mb(server))
+    assert received == 60 * 1024 * 1024
+    assert most - before < 30
+
+
+def rss_mb(server: RunningServer) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]
 
 
 # --- other runtimes ---

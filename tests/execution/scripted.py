@@ -46,6 +46,7 @@ class ScriptedRuntime:
     delivered: list[Invocation] = field(default_factory=list)
     killed: bool = False
     closed: bool = False
+    paused: bool = False
     peak: int = 0
 
     def kill(self) -> None:
@@ -57,6 +58,12 @@ class ScriptedRuntime:
 
     def deliver(self, invocation: Invocation) -> None:
         self.delivered.append(invocation)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def close(self) -> None:
         self.closed = True

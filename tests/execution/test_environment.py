@@ -367,7 +367,7 @@ async def test_a_streamed_answer_goes_through_the_sink(world: World) -> None:
         def __init__(self) -> None:
             self.seen: list[object] = []
 
-        def started(self, content_type: str) -> None:
+        def started(self, content_type: str, flow: object) -> None:
             self.seen.append(content_type)
 
         def chunk(self, data: bytes) -> None:

@@ -51,5 +51,11 @@ class RuntimeChannel(Protocol):
     def deliver(self, invocation: Invocation) -> None:
         """Hands over one invocation; if the runtime has not asked for one yet, when it does."""
 
+    def pause(self) -> None:
+        """Lets the runtime wait with the rest of its streamed response: its reader is slower."""
+
+    def resume(self) -> None:
+        """Takes the response again; harmless without a pause."""
+
     def close(self) -> None:
         """Frees the server's descriptors; the runtime is not told."""

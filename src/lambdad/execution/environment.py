@@ -59,10 +59,19 @@ class RuntimeVersion:
     arn: str
 
 
+class Flow(Protocol):
+    """The source of a streamed response."""
+
+    def pause_stream(self) -> None:
+        """The reader is full: no more for now. The function waits when it writes on."""
+
+    def resume_stream(self) -> None: ...
+
+
 class ResponseSink(Protocol):
     """Takes a streamed response piece by piece; the outcome that follows has an empty payload."""
 
-    def started(self, content_type: str) -> None: ...
+    def started(self, content_type: str, flow: Flow) -> None: ...
 
     def chunk(self, data: bytes) -> None: ...
 
@@ -180,6 +189,14 @@ class Environment:
         """The next invocation needs no init."""
         return self.state in (State.READY, State.ANSWERED)
 
+    def pause_stream(self) -> None:
+        if self._booted is not None:
+            self._booted.channel.pause()
+
+    def resume_stream(self) -> None:
+        if self._booted is not None:
+            self._booted.channel.resume()
+
     # --- booting ---
 
     def _boot(self, *, suppressed: bool) -> None:
@@ -270,7 +287,7 @@ class Environment:
     def stream_started(self, content_type: str) -> None:
         call = self._call
         if call is not None and call.sink is not None:
-            call.sink.started(content_type)
+            call.sink.started(content_type, self)
         else:
             self._gathered = _Gathered(content_type)
 

@@ -170,6 +170,14 @@ class FramesChannel:
         self._stop_writing()
         self._sock.close()
 
+    def pause(self) -> None:
+        if self._state is not State.CLOSED:
+            self._loop.remove_reader(self._sock)
+
+    def resume(self) -> None:
+        if self._state is not State.CLOSED:
+            self._loop.add_reader(self._sock, self._on_readable)
+
     # Sending
 
     def _send_invocation(self, invocation: Invocation) -> None:

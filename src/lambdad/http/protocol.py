@@ -133,6 +133,11 @@ class ResponseStream:
             self._connection.write_piece(data)
             self._connection.write_piece(b"\r\n")
 
+    @property
+    def is_full(self) -> bool:
+        """The client takes less than is written: `drain` would wait."""
+        return not self.closed and self._connection.write_paused
+
     async def drain(self) -> None:
         """Waits until the client has taken enough for more to be written. Returns when it has gone, too."""
         if self.closed:

@@ -86,7 +86,7 @@ class _Stream:
         self._exchange: Exchange | None = None
 
     def begin(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        self._exchange = self._session.streaming = exchange
         self._session.advance(Call.STREAM)
         self._session.events.stream_started(_content_type(exchange.request))
 
@@ -98,6 +98,7 @@ class _Stream:
         exchange = self._exchange
         if exchange is None or self._session.answer_refusal(Call.STREAM_END, self._request_id) is not None:
             return  # the environment was closed meanwhile
+        self._session.streaming = None
         self._session.advance(Call.STREAM_END)
         declared = trailers.get("lambda-runtime-function-error-type", "")
         error_type = declared_error_type(declared) if declared else ""

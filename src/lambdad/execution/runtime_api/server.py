@@ -55,6 +55,14 @@ class RuntimeApi:
     def deliver(self, invocation: Invocation) -> None:
         self._session.deliver(invocation)
 
+    def pause(self) -> None:
+        if self._session.streaming is not None:
+            self._session.streaming.pause_body()
+
+    def resume(self) -> None:
+        if self._session.streaming is not None:
+            self._session.streaming.resume_body()
+
     def close(self) -> None:
         if self._session.state is State.CLOSED:
             return

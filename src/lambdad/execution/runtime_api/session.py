@@ -30,6 +30,8 @@ class Session:
         """How every buffered result is taken; `response` makes it once."""
         self.opening: OpeningStream | None = None
         """A streamed response between the check of its head and its beginning, which follows at once."""
+        self.streaming: Exchange | None = None
+        """A streamed response while it comes in."""
         self._current_id = ""
         self._waiting: Exchange | None = None
         self._pending: Invocation | None = None
@@ -84,7 +86,7 @@ class Session:
     def close(self) -> None:
         """Nothing more is told, and nothing more is allowed."""
         self.state = State.CLOSED
-        self._pending = self._waiting = None
+        self._pending = self._waiting = self.streaming = None
 
 
 _MAY_WAIT = frozenset({State.STARTED, State.RESTORING, State.READY, State.RESPONSE_SENT})

@@ -1,4 +1,4 @@
-"""Invoke and InvokeWithResponseStream: hand-written, because every microsecond here is paid by every call.
+"""Invoke, InvokeWithResponseStream and the older InvokeAsync: hand-written, because every microsecond here is paid by every call.
 
 A call whose function is cached runs from the parsed request to the environment without a task; everything else (the
 first call of a function, bodies so large that checking them takes milliseconds) takes the slow way around.
@@ -17,18 +17,20 @@ from urllib.parse import parse_qsl, unquote
 
 from lambdad.domain import json_syntax
 from lambdad.domain.errors import (
-    InvalidParameterValue,
     InvalidRequestContent,
     LambdadError,
     RequestEntityTooLarge,
+    ServiceFailure,
     ValidationFailed,
 )
+from lambdad.domain.events import EVENT_LIMIT_BYTES, INVOKE_ASYNC_LIMIT_BYTES
 from lambdad.domain.identity import Caller
 from lambdad.domain.invocations import Ending, Outcome
+from lambdad.event_queue.intake import Intake
 from lambdad.http.messages import Response
 from lambdad.http.protocol import Exchange, ResponseStream
 from lambdad.invocation.catalog import Target
-from lambdad.invocation.invoker import Invoker
+from lambdad.invocation.invoker import Flow, Invoker
 from lambdad.wire import eventstream
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ STREAM_LIMIT_BYTES = 209_715_200
 
 PREFIX = "/2015-03-31/functions/"
 SUFFIX = "/invocations"
+ASYNC_PREFIX = "/2014-11-13/functions/"
+ASYNC_SUFFIX = "/invoke-async"
 STREAM_PREFIX = "/2021-11-15/functions/"
 STREAM_SUFFIX = "/response-streaming-invocations"
 
@@ -78,10 +82,11 @@ class _Call:
 
 
 class InvokeApi:
-    """The two operations, as raw routes of the front door."""
+    """The three operations, as raw routes of the front door."""
 
-    def __init__(self, invoker: Invoker, error_response: ErrorResponse) -> None:
+    def __init__(self, invoker: Invoker, intake: Intake, error_response: ErrorResponse) -> None:
         self._invoker = invoker
+        self._intake = intake
         self._error_response = error_response
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,6 +96,9 @@ class InvokeApi:
         try:
             name = request.path[len(PREFIX) : -len(SUFFIX)]
             call = _Call(exchange, request_id, unquote(name) if "%" in name else name, _qualifier(request.query))
+            if call.kind == "Event":
+                self._spawn(self._accept(call, caller, EVENT_LIMIT_BYTES, _plain_headers(request_id)))
+                return
             target = self._invoker.cached_target(caller.account, caller.region, call.name, call.qualifier)
             if target is None or len(request.body) > LARGE_BODY_BYTES:
                 self._spawn(self._invoke_slowly(call, caller))
@@ -110,7 +118,7 @@ class InvokeApi:
 
     async def _checked_target(self, call: _Call, caller: Caller) -> Target:
         body = call.exchange.request.body
-        if len(body) > SYNC_LIMIT_BYTES and call.kind != "Event":
+        if len(body) > SYNC_LIMIT_BYTES:
             raise RequestEntityTooLarge(
                 f"{len(body)} byte payload is too large for the RequestResponse invocation type "
                 f"(limit {SYNC_LIMIT_BYTES} bytes)"
@@ -125,10 +133,8 @@ class InvokeApi:
         if call.kind == "DryRun":
             call.exchange.send(Response(204, _plain_headers(call.request_id), b""))
             return
-        if call.kind == "Event":
-            raise InvalidParameterValue(
-                "Asynchronous invocation is not available in this version of lambdad. Use RequestResponse or DryRun."
-            )
+        if call.trace:
+            self._invoker.check_recursion(target, call.trace)
         exchange = call.exchange
         request_id = call.request_id
         version = self._invoker.version_of(target)
@@ -159,6 +165,40 @@ class InvokeApi:
             wants_tail=call.wants_tail,
         )
 
+    # --- asynchronous ---
+
+    def invoke_async(self, exchange: Exchange, caller: Caller, request_id: str) -> None:
+        """`POST /2014-11-13/functions/{FunctionName}/invoke-async/`: deprecated, with the old limit and no trace."""
+        try:
+            name = unquote(exchange.request.path[len(ASYNC_PREFIX) :].rstrip("/").removesuffix(ASYNC_SUFFIX))
+            call = _Call(exchange, request_id, name, "")
+            call.trace = ""
+            headers = [("x-amzn-requestid", request_id), ("content-type", "application/json")]
+            self._spawn(self._accept(call, caller, INVOKE_ASYNC_LIMIT_BYTES, headers))
+        except LambdadError as error:
+            exchange.send(self._error_response(error, request_id))
+
+    async def _accept(self, call: _Call, caller: Caller, limit_bytes: int, headers: list[tuple[str, str]]) -> None:
+        """202 once the event is on the disk; the answer tells nothing about the run to come."""
+        try:
+            await self._intake.accept(
+                caller,
+                call.name,
+                call.qualifier,
+                call.exchange.request.body,
+                request_id=call.request_id,
+                trace=call.trace,
+                limit_bytes=limit_bytes,
+            )
+        except LambdadError as error:
+            call.exchange.send(self._error_response(error, call.request_id))
+        except Exception:
+            logger.exception("Event %s could not be accepted", call.request_id)
+            failure = ServiceFailure("The event could not be stored. The log of lambdad tells why.")
+            call.exchange.send(self._error_response(failure, call.request_id))
+        else:
+            call.exchange.send(Response(202, headers, b""))
+
     # --- streaming ---
 
     def invoke_with_response_stream(self, exchange: Exchange, caller: Caller, request_id: str) -> None:
@@ -175,6 +215,8 @@ class InvokeApi:
             call = _Call(exchange, request_id, name, _qualifier(request.query))
             call.kind = "RequestResponse"
             target = await self._checked_target(call, caller)
+            if call.trace:
+                self._invoker.check_recursion(target, call.trace)
             version = self._invoker.version_of(target)
             answer = _StreamedAnswer(call, version.version.version)
             self._invoker.start(
@@ -204,9 +246,12 @@ class _StreamedAnswer:
         self._call = call
         self._executed_version = executed_version
         self._stream: ResponseStream | None = None
+        self._flow: Flow | None = None
+        self._drain: asyncio.Task[None] | None = None
         self._sent = 0
 
-    def started(self, content_type: str) -> None:
+    def started(self, content_type: str, flow: Flow | None = None) -> None:
+        self._flow = flow
         self._stream = self._call.exchange.start_stream(
             200,
             [
@@ -222,6 +267,14 @@ class _StreamedAnswer:
         if self._stream is not None and data and left > 0:
             self._sent += len(data)
             self._stream.write(eventstream.payload_chunk(data[:left]))
+            if self._flow is not None and self._drain is None and self._stream.is_full:
+                self._flow.pause_stream()
+                self._drain = asyncio.get_running_loop().create_task(self._wait_for_reader(self._stream, self._flow))
+
+    async def _wait_for_reader(self, stream: ResponseStream, flow: Flow) -> None:
+        await stream.drain()
+        self._drain = None
+        flow.resume_stream()
 
     def done(self, outcome: Outcome) -> None:
         """A function that did not stream sends its whole answer as chunks; its error likewise (AWS: captured 2026)."""
