@@ -27,14 +27,13 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"domain", "control", "invocation", "event_queue", "neighbours", "http"} | BASE,
 }
 """For each part, the other parts it may import. Parts that are not named here are the ones at the top."""
-TOP = {"app", "cli", "testing", "__main__", "__init__"}
+TOP = {"app", "cli", "__main__", "__init__"}
 
 LIBRARIES: dict[str, set[str]] = {
     "http": {"httptools"},
     "wire": {"botocore"},
     "cli": {"click", "botocore", "boto3", "uvloop"},
     "app": {"botocore"},
-    "testing": {"boto3", "botocore", "pytest"},
 }
 """For each part, the libraries it may import beside the standard library; the others none."""
 
@@ -98,11 +97,11 @@ def test_a_part_imports_only_what_it_may(part: str):
 
 def test_only_the_command_and_the_test_tools_import_the_application():
     importers = {part for part in parts() for path in files_of(part) if "app" in own_parts(path)}
-    assert importers <= {"app", "cli", "testing"}
+    assert importers <= {"app", "cli"}
 
 
 def test_the_application_knows_neither_the_command_nor_the_test_tools():
-    assert not {"cli", "testing"} & {name for path in files_of("app") for name in own_parts(path)}
+    assert "cli" not in {name for path in files_of("app") for name in own_parts(path)}
 
 
 @pytest.mark.parametrize("part", parts())

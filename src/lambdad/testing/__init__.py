@@ -1,1 +1,0 @@
-"""What users get for their tests."""
