@@ -91,9 +91,11 @@ def runtime_version(identifier: str) -> str:
     runtime = RUNTIMES[identifier]
     match runtime.family:
         case Family.PYTHON:
-            # From 3.12 on AWS's lines of Python runtimes carry another name (seen in public logs).
-            line = "mainlinev2" if _python_minor(runtime) >= 12 else "mainline"
-            return f"python:{runtime.version}.{line}.v1"
+            # The name of AWS's line of Python runtimes changed with 3.12 (public logs) and went with 3.13 (recorded
+            # 2025-11, test_multi_line_prints).
+            minor = _python_minor(runtime)
+            line = "" if minor >= 13 else ".mainlinev2" if minor == 12 else ".mainline"
+            return f"python:{runtime.version}{line}.v1"
         case Family.NODEJS:
             return f"nodejs:{runtime.version}.mainline.v1"
         case _:
