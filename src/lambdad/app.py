@@ -1,7 +1,8 @@
 """The composition root: makes each object once, hands it what it needs, starts and stops everything in order.
 
 FrontDoor (wire) ── control services ── FunctionRepository ── SqliteEngine
-    └ InvokeApi ── Invoker ── Catalog, Admission
+    └ InvokeApi ── EventQueue: Intake ── SqliteEngine ── Worker ── Invoker
+          └ Invoker ── Catalog, Admission
                       └ Pool ── Environment ── Launcher ── SpawnerClient ··· spawner process
                                     └ LogStreams ── LogService ── SqliteEngine
 """
@@ -19,8 +20,12 @@ from lambdad.config import Settings
 from lambdad.control.keys import Keys
 from lambdad.control.plane import ControlPlane
 from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
+from lambdad.domain.destinations import OutgoingMessage
 from lambdad.domain.errors import LambdadError
 from lambdad.domain.functions import FunctionVersion
+from lambdad.domain.queues import MessageAttribute
+from lambdad.event_queue.service import EventQueue
+from lambdad.event_queue.targets import Delivered
 from lambdad.execution.environment import RuntimeVersion
 from lambdad.execution.launcher import Launcher, record_newline
 from lambdad.execution.pool import IdleExpiry, Pool
@@ -37,7 +42,10 @@ from lambdad.invocation.invoker import Invoker
 from lambdad.neighbours.iam.policies import Policies
 from lambdad.neighbours.iam.roles import Roles
 from lambdad.neighbours.logs.service import LogService
+from lambdad.neighbours.sqs.service import SqsService
 from lambdad.neighbours.sts.service import Tokens
+from lambdad.storage import clock_offset
+from lambdad.storage.engine import Transaction
 from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.keys import AccessKeys, installation_secret
 from lambdad.storage.packages import PackageStore
@@ -53,8 +61,10 @@ from lambdad.wire.iam import iam_service
 from lambdad.wire.lambda_api import invoke, operations
 from lambdad.wire.logs import logs_service
 from lambdad.wire.own import PREFIX
+from lambdad.wire.own_clock import ClockEndpoints
 from lambdad.wire.own_keys import KeyEndpoints
 from lambdad.wire.service import Service
+from lambdad.wire.sqs import sqs_service
 from lambdad.wire.sts import sts_service
 
 logger = logging.getLogger("lambdad")
@@ -135,6 +145,7 @@ class Application:
         await self._check_tier()
         engine = await SqliteEngine.open(settings.data)
         stack.push_async_callback(engine.close)
+        clock.advance(await clock_offset.read(engine))
         packages = await PackageStore.open(settings.data)
         stack.callback(packages.close)
 
@@ -182,7 +193,22 @@ class Application:
         await plane.start()
         stack.push_async_callback(plane.stop)
 
-        await self._listen(engine, packages, plane, logs, invoker, keys, temporary, links)
+        sqs = SqsService(engine, clock)
+        sqs.start()
+        stack.push_async_callback(sqs.stop)
+        queue = EventQueue(
+            engine,
+            invoker,
+            clock,
+            self.telemetry,
+            targets={"sqs": _QueueTarget(sqs)},
+            retry_delays_s=settings.retry_delays_s,
+            concurrency=settings.async_concurrency,
+        )
+        await queue.start()
+        stack.push_async_callback(queue.stop)
+
+        await self._listen(engine, packages, plane, logs, invoker, queue, sqs, keys, temporary, links)
 
     async def _listen(
         self,
@@ -191,6 +217,8 @@ class Application:
         plane: ControlPlane,
         logs: LogService,
         invoker: Invoker,
+        queue: EventQueue,
+        sqs: SqsService,
         keys: Keys,
         temporary: TemporaryKeys,
         links: SignedLinks,
@@ -209,11 +237,12 @@ class Application:
             signing_names=("lambda",),
             handlers=operations.handlers(plane, runtime_version_arn=runtimes.runtime_version_arn, code_url=code_url),
         )
-        invoke_api = invoke.InvokeApi(invoker, _rest_json_error)
+        invoke_api = invoke.InvokeApi(invoker, queue.intake, _rest_json_error)
         front = FrontDoor(
             [
                 lambda_service,
                 logs_service(logs),
+                sqs_service(sqs),
                 iam_service(Roles(identities, clock.now), Policies(identities, clock.now)),
                 sts_service(tokens),
             ],
@@ -234,12 +263,24 @@ class Application:
                     suffix=invoke.STREAM_SUFFIX,
                     handler=invoke_api.invoke_with_response_stream,
                 ),
+                *(
+                    RawRoute(
+                        service="lambda",
+                        method="POST",
+                        prefix=invoke.ASYNC_PREFIX,
+                        suffix=suffix,
+                        handler=invoke_api.invoke_async,
+                    )
+                    for suffix in (invoke.ASYNC_SUFFIX, f"{invoke.ASYNC_SUFFIX}/")
+                ),
             ],
         )
         KeyEndpoints(keys, gate).register(front.own_endpoints)
+        ClockEndpoints(clock, lambda advanced_s: clock_offset.write(engine, advanced_s)).register(front.own_endpoints)
         front.own_endpoints.add("GET", f"{CODE_PATH}*", _CodeDownload(packages, links).answer, is_open=True)
 
         self._stack.push_async_callback(front.finish, STOP_GRACE_S)
+        self._stack.callback(sqs.release_waiters)
         server = HttpServer(front)
         await server.start(settings.host, settings.port)
         self._stack.push_async_callback(server.stop, STOP_GRACE_S)
@@ -260,6 +301,26 @@ class Application:
     async def _run_loop(self, loop: IdleExpiry) -> None:
         loop.start()
         self._stack.push_async_callback(loop.stop)
+
+
+class _QueueTarget:
+    """Queues as targets of records and dead letters."""
+
+    def __init__(self, sqs: SqsService) -> None:
+        self._sqs = sqs
+
+    def put_in(self, tx: Transaction, arn: str, message: OutgoingMessage) -> Delivered:
+        function = message.function_arn.split(":")[6]
+        trace = {"AWSTraceHeader": MessageAttribute("String", message.trace)} if message.trace else {}
+        delivery = self._sqs.put_in(
+            tx,
+            arn,
+            message.body.decode("utf-8"),
+            {name: MessageAttribute(one.data_type, one.value) for name, one in message.attributes.items()},
+            trace,
+            sender_id=f"AROA:{function}",
+        )
+        return lambda: self._sqs.delivered(delivery)
 
 
 class _LogStreams:

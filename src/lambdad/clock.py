@@ -39,6 +39,11 @@ class SystemClock:
         self._offset_s = 0.0
         self._listeners: list[Callable[[], None]] = []
 
+    @property
+    def advanced_s(self) -> float:
+        """By how much the service's time is ahead of the machine's."""
+        return self._offset_s
+
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._offset_s)
 

@@ -61,6 +61,9 @@ class Settings:
     nodes: Mapping[str, str]
     """Major version (`22`) to absolute path."""
     account_concurrency: int
+    async_concurrency: int
+    retry_delays_s: tuple[float, ...]
+    """Before the second attempt of an event, the third, and so on."""
     idle_timeout_s: float
     log_level: str
 
@@ -192,6 +195,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _delays(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(_seconds(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("seconds above 0, separated by commas, such as 60,120") from None
+
+
 OPTIONS: tuple[Option, ...] = (
     Option(
         name="port",
@@ -286,6 +296,20 @@ OPTIONS: tuple[Option, ...] = (
         help="Concurrent executions of each account and region. The next call is throttled with 429.",
     ),
     Option(
+        name="async-concurrency",
+        parse=_positive_int,
+        default="64",
+        metavar="NUMBER",
+        help="Asynchronous invocations that run at once. Every function may run two, however many others run.",
+    ),
+    Option(
+        name="retry-delays",
+        parse=_delays,
+        default="60,120",
+        metavar="SECONDS,SECONDS",
+        help="How long a failed asynchronous invocation waits before its second and its third attempt.",
+    ),
+    Option(
         name="idle-timeout",
         parse=_seconds,
         default="300",
@@ -324,6 +348,8 @@ def load(given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, 
         pythons=dict(_as(tuple, values["python"])),
         nodes=dict(_as(tuple, values["node"])),
         account_concurrency=_as(int, values["account-concurrency"]),
+        async_concurrency=_as(int, values["async-concurrency"]),
+        retry_delays_s=_as(tuple, values["retry-delays"]),
         idle_timeout_s=_as(float, values["idle-timeout"]),
         log_level=str(values["log-level"]),
     )

@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "up": "Start the server.",
     "invoke": "Call a function.",
     "logs": "Show a function's log.",
+    "clock": "Show the server's time, or move it forward.",
     "keys": "Make, list and revoke access keys.",
     "doctor": "Show what this machine can do and what is missing.",
     "demo": "Show what lambdad does, with real calls.",

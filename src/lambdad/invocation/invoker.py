@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Callable
 
 from lambdad.clock import Clock
-from lambdad.domain.errors import ResourceConflict, TooManyRequests
+from lambdad.domain.errors import RecursiveInvocation, ResourceConflict, TooManyRequests
 from lambdad.domain.functions import State
 from lambdad.domain.invocations import Invocation, Outcome
+from lambdad.domain.retries import LONGEST_CHAIN, is_recursive
 from lambdad.domain.traces import trace_header
-from lambdad.execution.environment import PendingCall, ResponseSink
+from lambdad.execution.environment import Flow, PendingCall, ResponseSink
 from lambdad.execution.pool import VersionPool
 from lambdad.invocation.catalog import Catalog, Target
 from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
+
+__all__ = ["Done", "Flow", "Invoker", "ResponseSink"]
 
 Done = Callable[[Outcome], None]
 
@@ -39,6 +42,15 @@ class Invoker:
             raise ResourceConflict(
                 "The operation cannot be performed at this time. "
                 f"The function is currently in the following state: {state.value}"
+            )
+
+    @staticmethod
+    def check_recursion(target: Target, trace: str) -> None:
+        """Raises RecursiveInvocation for one call too many of a chain, unless the function allows it."""
+        if is_recursive(trace) and target.entry.loaded.function.recursive_loop == "Terminate":
+            raise RecursiveInvocation(
+                f"The call of {target.invoked_arn} was stopped: it belongs to a chain of more than {LONGEST_CHAIN} "
+                "invocations. PutFunctionRecursionConfig can allow such chains."
             )
 
     def start(

@@ -1,4 +1,4 @@
-"""Invoke, InvokeWithResponseStream and the older InvokeAsync: hand-written, because every microsecond here is paid by every call.
+"""Invoke, InvokeWithResponseStream, InvokeAsync: hand-written, because every call pays for every microsecond here.
 
 A call whose function is cached runs from the parsed request to the environment without a task; everything else (the
 first call of a function, bodies so large that checking them takes milliseconds) takes the slow way around.
