@@ -153,9 +153,7 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
         name="cgroups",
         status="ok" if report["cgroups"] else "note",
         detail=f"version {report['cgroups']}" if report["cgroups"] else "none that can be used",
-        remedy=""
-        if report["cgroups"]
-        else "memory is limited less exactly without; root, or a delegated group, has them",
+        remedy="" if report["cgroups"] else "start lambdad as root for exact limits of memory and processes",
     )
 
 
