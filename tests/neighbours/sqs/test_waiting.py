@@ -29,6 +29,12 @@ def receiver(sqs: Queues, name: str = "q", **options: object) -> asyncio.Task[li
     return asyncio.create_task(sqs.bodies(name, **{"wait_s": 20, **options}))
 
 
+async def stored_unnoticed(sqs: Queues, *bodies: str) -> None:
+    """Stores messages of which no receiver is told yet."""
+    for body in bodies:
+        await sqs.engine.write(lambda tx, body=body: sqs.service.put_in(tx, an_address().arn, body, sender_id="me"))
+
+
 async def test_a_receiver_is_woken_by_a_message(sqs: Queues):
     await sqs.create()
     task = receiver(sqs)
@@ -119,11 +125,20 @@ async def test_a_receiver_that_leaves_as_it_is_woken_passes_the_message_on(sqs: 
     await waiting(sqs)
     staying = receiver(sqs)
     await waiting(sqs, 2)
-    line = sqs.service._waiting._lines[an_address()]
-    await sqs.send("a")
-    line.notify()
+    await stored_unnoticed(sqs, "a")
+    sqs.service._waiting.notify(an_address())
     leaving.cancel()
     assert await asyncio.wait_for(staying, 5) == ["a"]
+
+
+async def test_a_receiver_that_got_all_it_asked_for_wakes_the_next(sqs: Queues):
+    await sqs.create()
+    tasks = [receiver(sqs, limit=1) for _ in range(3)]
+    await waiting(sqs, 3)
+    await stored_unnoticed(sqs, "a", "b", "c")
+    sqs.service._waiting.notify(an_address())  # as a timer does when messages become visible
+    bodies = [await asyncio.wait_for(task, 5) for task in tasks]
+    assert sorted(body for answer in bodies for body in answer) == ["a", "b", "c"]
 
 
 async def test_a_receiver_that_left_takes_nothing(sqs: Queues):
