@@ -43,6 +43,14 @@ def command(function: str, follow: bool, since: str, pattern: str | None, endpoi
     if pattern:
         arguments["filterPattern"] = pattern
 
+    try:
+        _show_events(client, arguments, start_ms, follow=follow)
+    except KeyboardInterrupt:
+        if not follow:  # following has no other end than Ctrl-C
+            raise
+
+
+def _show_events(client: Any, arguments: dict[str, Any], start_ms: int, *, follow: bool) -> None:
     seen: deque[str] = deque(maxlen=REMEMBERED_EVENTS)
     shown: set[str] = set()
     while True:
@@ -58,10 +66,7 @@ def command(function: str, follow: bool, since: str, pattern: str | None, endpoi
         if not follow:
             return
         sys.stdout.flush()
-        try:
-            time.sleep(POLL_S)
-        except KeyboardInterrupt:
-            return
+        time.sleep(POLL_S)
 
 
 def _log_group(function: str, endpoint_url: str | None) -> str:
