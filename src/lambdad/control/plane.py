@@ -10,6 +10,7 @@ from lambdad.control.activation import SETTLE_S, Activation, Prepare
 from lambdad.control.aliases import Aliases
 from lambdad.control.changes import Changed, Changes
 from lambdad.control.concurrency import Concurrency
+from lambdad.control.event_invoke_configs import EventInvokeConfigs
 from lambdad.control.functions import Functions
 from lambdad.control.garbage import CodeGarbage
 from lambdad.control.runtime_settings import RecursionSettings, RuntimeManagement
@@ -43,6 +44,7 @@ class ControlPlane:
         self.versions = Versions(repository, changes, self.activation)
         self.aliases = Aliases(repository, changes)
         self.concurrency = Concurrency(repository, changes, account_concurrency)
+        self.event_invoke_configs = EventInvokeConfigs(repository, clock)
         self.tags = Tags(repository, changes)
         self.accounts = Accounts(repository, account_concurrency)
         self.recursion = RecursionSettings(repository, changes)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from lambdad.domain.destinations import check_dead_letter_target
 from lambdad.domain.errors import InvalidParameterValue, ValidationFailed
 from lambdad.domain.functions import FunctionVersion, LoggingConfig
 from lambdad.domain.runtimes import FUNCTION_VALUE_SET, RESERVED_VARIABLES, RETIRED, RUNTIMES, Family
@@ -73,6 +74,8 @@ def changed(version: FunctionVersion, change: ConfigurationChange) -> FunctionVe
         check_environment(change.environment)
     if change.layers is not None:
         _check_layers(change.layers, version.region)
+    if change.dead_letter_target:
+        check_dead_letter_target(change.dead_letter_target, version.region)
     result = replace(
         version,
         role=_kept(change.role, version.role),

@@ -70,6 +70,7 @@ class FunctionTables:
 
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
+        self.transaction = transaction
 
     # --- functions ---
 
@@ -87,8 +88,8 @@ class FunctionTables:
         )
 
     def delete_function(self, key: FunctionKey) -> bool:
-        """Deletes a function with its versions and aliases; its counter stays. False if it is not there."""
-        for table, where in (("alias", _ALIAS_KEY), ("function_version", _KEY)):
+        """Deletes a function with its versions, aliases and settings; its counter stays. False if it is not there."""
+        for table, where in (("event_invoke_config", _ALIAS_KEY), ("alias", _ALIAS_KEY), ("function_version", _KEY)):
             self._tx.run(f"DELETE FROM {table} WHERE {where}", key.arguments)
         return self._tx.run(f"DELETE FROM function WHERE {_KEY}", key.arguments) > 0
 
@@ -221,6 +222,7 @@ class FunctionRepository:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.engine = engine
 
     async def write(self, job: Callable[[FunctionTables], T]) -> T:
         """Runs a job in one transaction; returns its result once that is on disk."""

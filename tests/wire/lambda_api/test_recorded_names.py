@@ -65,6 +65,7 @@ async def test_a_name_is_refused_as_recorded(aws: Lambda, case: str, operation: 
         "get_function_code_signing_config",
         "get_function_concurrency",
         "get_function_configuration",
+        "get_function_event_invoke_config",
     ],
 )
 async def test_a_function_of_another_region_is_out_of_reach(aws: Lambda, operation: str) -> None:
@@ -76,7 +77,9 @@ async def test_a_function_of_another_region_is_out_of_reach(aws: Lambda, operati
     recording.check("wrong_region_exception", error)
 
 
-@pytest.mark.parametrize("operation", ["get_function", "get_function_configuration"])
+@pytest.mark.parametrize(
+    "operation", ["get_function", "get_function_configuration", "get_function_event_invoke_config"]
+)
 async def test_a_version_that_does_not_exist(aws: Lambda, operation: str) -> None:
     await aws.create()
     error = await aws.refused(operation, FunctionName="f", Qualifier="1221")

@@ -8,6 +8,7 @@ from lambdad.wire.lambda_api.account_settings import AccountSettingsApi
 from lambdad.wire.lambda_api.aliases import AliasesApi
 from lambdad.wire.lambda_api.concurrency import ConcurrencyApi
 from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
+from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
 from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
 from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
 from lambdad.wire.lambda_api.tags import TagsApi
@@ -22,6 +23,7 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **VersionsApi(plane.versions, runtime_version_arn).handlers(),
         **AliasesApi(plane.aliases).handlers(),
         **ConcurrencyApi(plane.concurrency).handlers(),
+        **EventInvokeConfigsApi(plane.event_invoke_configs).handlers(),
         **TagsApi(plane.tags).handlers(),
         **AccountSettingsApi(plane.accounts).handlers(),
         **RuntimeSettingsApi(plane.recursion, plane.runtime_management).handlers(),
