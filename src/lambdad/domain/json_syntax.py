@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from json.scanner import make_scanner
 from typing import NoReturn
 
 SOURCE = "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, column: {column}]"
@@ -35,7 +36,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _decode = _decoder.decode
-_scan_once = _decoder.scan_once
+_scan_once = make_scanner(_decoder)
 
 
 def is_json(body: bytes) -> bool:

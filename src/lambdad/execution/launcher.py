@@ -168,7 +168,7 @@ class Launcher:
                 secret_access_key=credentials.secret_access_key,
                 session_token=credentials.session_token,
             ),
-            **({"runtime_api": runtime_api} if runtime_api else {}),
+            runtime_api=runtime_api or catalog.RUNTIME_API_ADDRESS,
             log_format=logging.log_format,
             log_level=logging.application_log_level,
         )

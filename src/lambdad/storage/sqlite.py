@@ -187,10 +187,8 @@ class SqliteEngine:
             for pending in batch:
                 pending.answer()
 
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
             self._loop.call_soon_threadsafe(answer_all)
-        except RuntimeError:  # the loop is gone: nobody waits any more
-            pass
 
     # --- the readers' threads ---
 

@@ -18,7 +18,7 @@ NODE_BOOTSTRAP: Final = Path(__file__).parent / "node" / "index.mjs"
 """Our bootstrap on the host; its folder is what environments see as /var/runtime."""
 
 # The address on AWS. Our own bootstraps use no HTTP, yet libraries look at whether the variable is there.
-_RUNTIME_API_ADDRESS = "169.254.100.1:9001"
+RUNTIME_API_ADDRESS = "169.254.100.1:9001"
 _XRAY_DAEMON = ("169.254.100.1", "2000")
 
 
@@ -142,7 +142,7 @@ def base_environment(
     log_stream: str,
     credentials: Credentials,
     initialization_type: str = "on-demand",
-    runtime_api: str = _RUNTIME_API_ADDRESS,
+    runtime_api: str = RUNTIME_API_ADDRESS,
     log_format: str = "Text",
     log_level: str | None = None,
     places: Places = ON_AWS,
