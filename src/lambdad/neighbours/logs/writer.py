@@ -21,7 +21,8 @@ from lambdad.storage.logs import LogStorage, StreamBatch, StreamIds, StreamName
 
 logger = logging.getLogger(__name__)
 
-FLUSH_INTERVAL_S: Final = 0.1
+FLUSH_INTERVAL_S: Final = 0.5
+"""What a crash may lose at most. Each flush takes the interpreter from the event loop some twenty times."""
 UNFLUSHED_LIMIT: Final = 16 * 1024 * 1024
 """Bytes in memory, of all streams, those being written included."""
 _KINDS: Final = {RECORD_NEWLINE: Kind.LINES, b"\r": Kind.LINES_CR}
