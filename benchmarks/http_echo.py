@@ -123,9 +123,7 @@ def main() -> None:
     if options.serve:
         serve(options.serve, options.loops[0])
         return
-    print(
-        f"{'heads':7} {'loop':8} {'conn.':>5} {'bare':>9} {'lambdad':>9} {'ratio':>6}   CPU us: bare, lambdad, ratio"
-    )
+    print(f"{'heads':7} {'loop':8} {'conn.':>5} {'bare':>9} {'lambdad':>9} {'ratio':>6}   CPU us: bare, lambdad, ratio")
     for heads in options.heads:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
             script.write(SCRIPTS[heads])

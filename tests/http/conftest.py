@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import struct
@@ -13,11 +14,6 @@ import pytest
 
 from lambdad.http import BodyPolicy, Exchange, HttpLimits, HttpServer, Request, Response
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = None  # type: ignore[assignment]
-
 PATIENCE_S = 10.0
 
 
@@ -26,8 +22,11 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     """Each test of this folder runs on asyncio's own loop and on uvloop, unless its module sets `LOOPS`."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
     module = getattr(item, "module", None)
-    if uvloop is not None and "uvloop" in getattr(module, "LOOPS", ("uvloop",)):
-        factories["uvloop"] = uvloop.new_event_loop
+    if "uvloop" in getattr(module, "LOOPS", ("uvloop",)):
+        with contextlib.suppress(ImportError):
+            import uvloop
+
+            factories["uvloop"] = uvloop.new_event_loop
     return factories
 
 

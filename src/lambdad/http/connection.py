@@ -100,6 +100,8 @@ class HttpConnection(asyncio.Protocol):
                 self._advancing = True
                 self._open(exchange)
                 self._advancing = False
+                if self._draining:
+                    self._settle()
                 return
         parser.feed(data)
         self._advance()
@@ -343,7 +345,8 @@ class HttpConnection(asyncio.Protocol):
     def write_piece(self, data: bytes) -> None:
         """A part of a streamed answer, framed."""
         self.streamed_bytes += len(data)
-        self.transport.write(data)
+        if not self.transport.is_closing():  # the client may have gone in this very turn of the event loop
+            self.transport.write(data)
 
     async def wait_writable(self) -> None:
         """Returns when the transport's buffer has room again, or the connection is lost."""

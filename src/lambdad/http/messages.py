@@ -19,7 +19,8 @@ class Request:
     query: str = ""
     """What follows the first `?`, still percent-encoded; empty if there is none."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Names in lower case, values as latin-1. Repeated headers are joined with `,` (`cookie` with `; `)."""
+    """Names in lower case, values as latin-1. Repeated headers are joined with `,` (`cookie` with `; `); Host,
+    Authorization and what frames the body may not be repeated."""
     body: bytes = b""
     """The whole body; stays empty when a `BodySink` takes it."""
     http_version: str = "1.1"

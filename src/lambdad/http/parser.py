@@ -18,7 +18,7 @@ from lambdad.http.messages import Request
 _UNKNOWN_METHOD = re.compile(rb"(?:\r?\n)*[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64} [!-~]+ HTTP/1\.[01]\r?\n")
 _ABSOLUTE_TARGET = re.compile(r"https?://([^/?@]+)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE | re.DOTALL)
 _NEEDS_CARE = frozenset({"connection", "content-length", "expect", "transfer-encoding", "upgrade"})
-_ONLY_ONCE = frozenset({"authorization", "content-length", "content-type", "expect", "host", "transfer-encoding"})
+_ONLY_ONCE = frozenset({"authorization", "content-length", "host", "transfer-encoding"})
 _NOT_FOR_SERVERS = frozenset({b"CONNECT", b"SOURCE"})
 _LINE_OVERHEAD = 4  # colon, space, CR, LF
 _MOST_NAMES = 2048

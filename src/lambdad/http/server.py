@@ -31,7 +31,7 @@ class HttpStatistics:
     accepted: int
     """Connections."""
     requests: int
-    """Answered by the application, in full."""
+    """Answered by the application."""
     refused: int
     """Refused by the server: malformed, over a limit."""
     timeouts: int
@@ -83,7 +83,7 @@ class HttpServer:
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Accepts no more, closes idle connections, lets running requests be answered for up to `grace_s` seconds and
-        cuts what is left. When it returns all connections are gone."""
+        cuts what is left. When it returns all connections are gone; it cannot be started again."""
         self._stopping = True
         self._close_listeners()
         for connection in list(self._connections):
