@@ -6,6 +6,7 @@ The calls go through the aws CLI when there is one, else through boto3, the same
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from lambdad.cli.demo_clients import CallFailed, Client, choose_client
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 20
 ROLE = "arn:aws:iam::000000000000:role/demo"
+QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:failures"
 
 GREETING = """\
 def handler(event, context):
@@ -99,8 +101,9 @@ def command() -> None:
             click.echo(f"  Calls are made with {client.name}.")
             for step in (_create, _call, _fail, _refuse, _tail, _versions, _logs):
                 step(client)
+            _asynchronous(client, server)
             _title("The server saw")
-            for line in server.lines[-12:]:
+            for line in server.lines[-16:]:
                 if re.match(r"\d\d:\d\d:\d\d", line):
                     click.echo(f"  {line}")
             _check("the server stops cleanly", server.stop() == 0)
@@ -212,6 +215,59 @@ def _logs(client: Client) -> None:
     for message in messages:
         click.echo(f"    | {message.splitlines()[0]}")
     _check("the traceback is one event", len(messages) == 1 and "nobody cannot be greeted" in messages[0], messages)
+
+
+def _asynchronous(client: Client, server: Server) -> None:
+    _title("An asynchronous call that fails is retried after one and two minutes, and ends in a queue")
+    url = client.call("sqs", "CreateQueue", QueueName="failures")["QueueUrl"]
+    client.call(
+        "lambda",
+        "PutFunctionEventInvokeConfig",
+        FunctionName="hello",
+        DestinationConfig={"OnFailure": {"Destination": QUEUE_ARN}},
+    )
+    answer = client.invoke(FunctionName="hello", InvocationType="Event", Payload='{"name": "nobody"}')
+    _check("StatusCode 202: the event is stored, the answer comes at once", answer["StatusCode"] == 202, answer)
+
+    def attempts() -> list[str]:
+        # Alone among the calls so far they are unqualified errors of the function's newest code.
+        lines = [line for line in server.lines if " error ValueError" in line]
+        return lines[1:]  # the first was the synchronous one
+
+    for number, wait in enumerate(("", "60s", "120s"), start=1):
+        if wait:
+            _advance(server, wait)
+        seen = _until(lambda wanted=number: attempts() if len(attempts()) >= wanted else [])  # type: ignore[misc]
+        _check(
+            f"attempt {number}" + (f", {wait} of the server's time later" if wait else ""), len(seen) == number, seen
+        )
+    _check("every attempt has the same request id", len({line.split()[-1] for line in attempts()}) == 1, attempts())
+
+    def receive() -> list[str]:
+        found = client.call("sqs", "ReceiveMessage", QueueUrl=url, shown=False)
+        return [message["Body"] for message in found.get("Messages", [])]
+
+    client.show("sqs", "ReceiveMessage", QueueUrl=url)
+    bodies = _until(receive)
+    for body in bodies:
+        click.echo(f"    {body}")
+    context = json.loads(bodies[0])["requestContext"] if bodies else {}
+    told = (context.get("condition"), context.get("approximateInvokeCount"))
+    _check("the record tells RetriesExhausted after 3 attempts", told == ("RetriesExhausted", 3), bodies)
+
+
+def _advance(server: Server, time_text: str) -> None:
+    """Moves the server's time forward with the command that users have."""
+    click.secho(f"  $ lambdad clock advance {time_text}", fg="cyan")
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "lambdad", "clock", "advance", time_text, "--endpoint-url", server.endpoint],
+        env=config.child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DemoFailed(f"the clock could not be moved: {done.stderr or done.stdout}")
 
 
 # --- telling and checking ---

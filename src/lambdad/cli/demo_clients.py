@@ -62,6 +62,7 @@ class AwsCli:
     def __init__(self, program: str, name: str, major: int, endpoint: str, folder: Path) -> None:
         self.name = f"the aws CLI ({name})"
         self._program = program
+        self._endpoint = endpoint
         self._binary = ["--cli-binary-format", "raw-in-base64-out"] if major >= 2 else []
         self.folder = folder
         nothing = str(folder / "none")  # the user's own profiles stay out of it
@@ -91,14 +92,17 @@ class AwsCli:
         outfile.unlink(missing_ok=True)
         arguments = ["lambda", "invoke", *_options(params), *self._binary, outfile.name]
         answer: dict[str, Any] = json.loads(self._run(arguments, shown))
-        answer["payload"] = json.loads(outfile.read_bytes())
+        text = outfile.read_text("utf-8")
+        answer["payload"] = json.loads(text) if text else None
         answer["log"] = base64.b64decode(answer.get("LogResult", "")).decode()
-        if shown:
-            click.echo(f"    {outfile.name}: {_short(outfile.read_text('utf-8'))}")
+        if shown and text:
+            click.echo(f"    {outfile.name}: {_short(text)}")
         return answer
 
     def _arguments(self, service: str, operation: str, params: dict[str, Any]) -> list[str]:
-        return [service, _kebab(operation), *_options(params)]
+        # Version 1 of the CLI does not look at AWS_ENDPOINT_URL for this one service.
+        endpoint = ["--endpoint-url", self._endpoint] if service == "sqs" else []
+        return [service, _kebab(operation), *_options(params), *endpoint]
 
     def _run(self, arguments: list[str], shown: bool) -> str:
         if shown:
@@ -136,6 +140,7 @@ class Boto3:
         self._clients: dict[str, Any] = {
             "lambda": session.client("lambda", endpoint_url=endpoint),
             "logs": session.client("logs", endpoint_url=endpoint),
+            "sqs": session.client("sqs", endpoint_url=endpoint),
         }
 
     def call(self, service: str, operation: str, *, shown: bool = True, **params: Any) -> dict[str, Any]:
@@ -163,11 +168,11 @@ class Boto3:
             self.show("lambda", "Invoke", **params)
         answer = self._call("lambda", "invoke", params)
         text = answer["Payload"].read()
-        if shown:
+        if shown and text:
             click.echo(f"    {_short(text.decode())}")
         return {
             **answer,
-            "payload": json.loads(text),
+            "payload": json.loads(text) if text else None,
             "log": base64.b64decode(answer.get("LogResult", "")).decode(),
         }
 
