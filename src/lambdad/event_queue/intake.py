@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from lambdad.clock import Clock
 from lambdad.domain import json_syntax
@@ -20,6 +21,8 @@ from lambdad.telemetry import EventAccepted, Telemetry
 Announce = Callable[[int, FunctionKey, int], None]
 """Takes queue id, function and the time from which an event of it is due."""
 
+BATCH_EVENTS = 256
+"""Events in one transaction. One transaction for many costs a fraction of one for each, also of the same commit."""
 LARGE_EVENT_BYTES = 262_144
 """Above it the JSON check runs in a thread, so that other calls go on meanwhile."""
 
@@ -36,6 +39,8 @@ class Intake:
         self._telemetry = telemetry
         self._announce = announce
         self._accepted = 0
+        self._batch: list[tuple[Event, asyncio.Future[int]]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def accept(
         self,
@@ -79,7 +84,7 @@ class Intake:
             accepted_ms=self._clock.time_ms(),
             dead_letter_arn=version.dead_letter_target,
         )
-        queue_id = await self._engine.write(lambda tx: events.put(tx, event))
+        queue_id = await self._commit(event)
         self._accepted += 1
         self._announce(queue_id, FunctionKey(event.account, event.region, event.function), event.accepted_ms)
         for listener in self._telemetry.event_accepted:
@@ -92,6 +97,33 @@ class Intake:
                     qualifier=event.qualifier,
                 )
             )
+
+    async def _commit(self, event: Event) -> int:
+        """Stores an event together with all others that come in while the last batch is being written."""
+        stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._batch.append((event, stored))
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write_batches())
+        return await stored
+
+    async def _write_batches(self) -> None:
+        try:
+            while self._batch:
+                batch, self._batch = self._batch[:BATCH_EVENTS], self._batch[BATCH_EVENTS:]
+                accepted = [event for event, _ in batch]
+                try:
+                    queue_ids = await self._engine.write(partial(events.put_all, accepted=accepted))
+                except Exception as error:
+                    # Nothing of the batch was kept; every caller is told.
+                    for _, stored in batch:
+                        if not stored.done():
+                            stored.set_exception(error)
+                else:
+                    for (_, stored), queue_id in zip(batch, queue_ids, strict=True):
+                        if not stored.done():
+                            stored.set_result(queue_id)
+        finally:
+            self._writing = None
 
     def statistics(self) -> dict[str, float]:
         """Events accepted since the start."""

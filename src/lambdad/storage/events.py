@@ -64,7 +64,51 @@ class Claimed:
 
 def put(tx: Transaction, event: Event) -> int:
     """Stores an accepted event, with the settings of this moment. Returns the id of its function's queue."""
-    key = FunctionKey(event.account, event.region, event.function)
+    return put_all(tx, [event])[0]
+
+
+def put_all(tx: Transaction, accepted: Sequence[Event]) -> list[int]:
+    """Stores events and returns the queue of each. What events of one function share is looked up once."""
+    queue_ids: dict[FunctionKey, int] = {}
+    settings: dict[tuple[FunctionKey, str], str | None] = {}
+    contents: list[dict[str, object]] = []
+    queues_of: list[int] = []
+    for event in accepted:
+        key = FunctionKey(event.account, event.region, event.function)
+        queue_id = queue_ids.get(key)
+        if queue_id is None:
+            queue_id = queue_ids[key] = _queue_id(tx, key)
+        qualifier = event.settings_qualifier
+        if (key, qualifier) not in settings:
+            config = event_configs.find(tx, key, qualifier)
+            settings[key, qualifier] = None if config is None else json.dumps(asdict(RetrySettings.of(config)))
+        made = tx.one(
+            "INSERT INTO event (queue_id, due_ms, place_ms, accepted_ms, bytes)"
+            " VALUES (:queue_id, :now_ms, :now_ms, :now_ms, :bytes) RETURNING id",
+            {"queue_id": queue_id, "now_ms": event.accepted_ms, "bytes": len(event.payload)},
+        )
+        assert made is not None
+        contents.append(
+            {
+                "id": made[0],
+                "request_id": event.request_id,
+                "qualifier": event.qualifier,
+                "payload": event.payload,
+                "trace": event.trace,
+                "dead_letter_arn": event.dead_letter_arn,
+                "settings": settings[key, qualifier],
+            }
+        )
+        queues_of.append(queue_id)
+    tx.run_many(
+        "INSERT INTO event_content (id, request_id, qualifier, payload, trace, dead_letter_arn, settings)"
+        " VALUES (:id, :request_id, :qualifier, :payload, :trace, :dead_letter_arn, :settings)",
+        contents,
+    )
+    return queues_of
+
+
+def _queue_id(tx: Transaction, key: FunctionKey) -> int:
     row = tx.one(
         "SELECT id FROM event_queue WHERE account = :account AND region = :region AND function = :name", key.arguments
     ) or tx.one(
@@ -73,26 +117,6 @@ def put(tx: Transaction, event: Event) -> int:
     )
     assert row is not None
     queue_id: int = row[0]
-    made = tx.one(
-        "INSERT INTO event (queue_id, due_ms, place_ms, accepted_ms, bytes)"
-        " VALUES (:queue_id, :now_ms, :now_ms, :now_ms, :bytes) RETURNING id",
-        {"queue_id": queue_id, "now_ms": event.accepted_ms, "bytes": len(event.payload)},
-    )
-    assert made is not None
-    config = event_configs.find(tx, key, event.settings_qualifier)
-    tx.run(
-        "INSERT INTO event_content (id, request_id, qualifier, payload, trace, dead_letter_arn, settings)"
-        " VALUES (:id, :request_id, :qualifier, :payload, :trace, :dead_letter_arn, :settings)",
-        {
-            "id": made[0],
-            "request_id": event.request_id,
-            "qualifier": event.qualifier,
-            "payload": event.payload,
-            "trace": event.trace,
-            "dead_letter_arn": event.dead_letter_arn,
-            "settings": None if config is None else json.dumps(asdict(RetrySettings.of(config))),
-        },
-    )
     return queue_id
 
 
