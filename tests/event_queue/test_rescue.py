@@ -139,6 +139,25 @@ async def test_a_full_disk_loses_no_end(world: World, monkeypatch: pytest.Monkey
     assert await world.queued() == 0
 
 
+async def test_a_reset_leaves_nothing_behind(world: World) -> None:
+    runs = await world.function(reserved=1, dead_letter_target=DEAD)
+    runs.is_held = True
+    runs.outcomes = [raises()]
+    for number in range(10):
+        await world.accept(request_id=str(number))
+    await world.queue.worker.run_once()
+    await asyncio.sleep(0)
+    await world.queue.reset()
+    runs.release()
+    await asyncio.wait_for(world.queue.worker.wait_idle(), 5)
+    assert await world.advance(3600) == 0
+    assert world.mailbox.messages == []
+    runs.is_held = False
+    await world.accept(request_id="new")
+    await world.run_due()
+    assert [invocation.request_id for invocation in runs.invocations] == ["0", "new"]
+
+
 # --- fairness ---
 
 

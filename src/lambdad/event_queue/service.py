@@ -64,8 +64,9 @@ class EventQueue:
         await self.outbox.stop()
 
     async def reset(self) -> None:
-        """Removes all events; what runs ends unheard."""
+        """Removes all events and settings; what runs ends unheard."""
         await self._engine.write(events.delete_everything)
+        self.worker.forget()
 
     def statistics(self) -> dict[str, float]:
         return {**self.intake.statistics(), **self.worker.statistics(), **self.rescue.statistics()}

@@ -145,6 +145,18 @@ class Worker(Loop):
         """Waits until nothing that was claimed is unfinished."""
         await self._idle.wait()
 
+    def forget(self) -> None:
+        """The store was emptied. What runs ends, and leaves nothing behind."""
+        for lane in self._lanes.values():
+            self._release(lane.waiting)
+            lane.waiting.clear()
+            lane.due_ms = None
+            lane.throttles = lane.resume_ms = 0
+        self._lanes.clear()
+        self._agenda = Agenda()
+        self._turns.clear()
+        self._ramping.clear()
+
     async def run_once(self) -> float | None:
         """Claims and starts what is due. Returns the seconds until something else is."""
         for lane in list(self._ramping):
