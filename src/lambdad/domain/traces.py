@@ -22,10 +22,9 @@ def trace_header(incoming: str, function_arn: str, now_s: float) -> str:
     """The header that the function sees, from the one that the caller sent ('' for none)."""
     getrandbits = _generator.getrandbits
     if not incoming:
-        return (
-            f"Root=1-{int(now_s):08x}-{getrandbits(96):024x};Parent={getrandbits(64):016x};Sampled=0;"
-            f"Lineage=1:{function_hash(function_arn)}:0"
-        )
+        digits = f"{getrandbits(160):040x}"  # drawn once: a draw costs more than a cut
+        end = _first_ends.get(function_arn) or _first_end(function_arn)
+        return f"Root=1-{int(now_s):08x}-{digits[:24]};Parent={digits[24:]};{end}"
     fields = parse(incoming)
     root = fields.get("Root") or f"1-{int(now_s):08x}-{getrandbits(96):024x}"
     sampled = fields.get("Sampled", "0")
@@ -53,6 +52,15 @@ def lineage_depth(lineage: str) -> int:
 
 
 _hashes: dict[str, str] = {}
+_first_ends: dict[str, str] = {}
+"""Function ARN to the end of the headers of chains that begin with it."""
+
+
+def _first_end(function_arn: str) -> str:
+    if len(_first_ends) > 10_000:
+        _first_ends.clear()
+    end = _first_ends[function_arn] = f"Sampled=0;Lineage=1:{function_hash(function_arn)}:0"
+    return end
 
 
 def function_hash(function_arn: str) -> str:

@@ -51,6 +51,10 @@ REPORT_STATUS = {
 Finish = Callable[[Outcome], None]
 
 
+def _ignore(_: Outcome) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeVersion:
     """What INIT_START tells of the runtime."""
@@ -90,14 +94,20 @@ class Owner(Protocol):
 
 
 class PendingCall:
-    """An invocation and where its outcome goes."""
+    """An invocation and where its outcome goes.
 
-    __slots__ = ("finish", "invocation", "sink")
+    `finish` answers the caller; what was measured of the memory is known only to `measured`, which follows at once.
+    """
 
-    def __init__(self, invocation: Invocation, finish: Finish, sink: ResponseSink | None = None) -> None:
+    __slots__ = ("finish", "invocation", "measured", "sink")
+
+    def __init__(
+        self, invocation: Invocation, finish: Finish, sink: ResponseSink | None = None, measured: Finish = _ignore
+    ) -> None:
         self.invocation = invocation
         self.finish = finish
         self.sink = sink
+        self.measured = measured
 
 
 class Environment:
@@ -349,13 +359,14 @@ class Environment:
         else:
             self._invoke_started = now
             remaining_s = timeout_s
-        self._watch(now + remaining_s)
         invocation = call.invocation
         time_ms = self._clock.time_ms()
         invocation.deadline_ms = time_ms + int(remaining_s * 1000)
+        # The function runs while the rest is noted. Nothing of it is read before this turn of the event loop ends.
+        booted.channel.deliver(invocation)
+        self._watch(now + remaining_s)
         self._capture.begin(tail=invocation.wants_tail)
         self._capture.write(self._lines.start(time_ms, invocation.request_id), time_ms)
-        booted.channel.deliver(invocation)
 
     def _answered(self, outcome: Outcome, peak_kib: int) -> None:
         call = self._call
@@ -366,19 +377,30 @@ class Environment:
         self._step(Signal.RESPONSE)
         self._call = None
         self._peak_kib = max(self._peak_kib, peak_kib)
-        self._report(call, outcome, duration_ms)
-        self.idle_since = self._clock.monotonic()
-        call.finish(outcome)
+        self._finish(call, outcome, duration_ms)
         self._owner.environment_free(self)
 
-    def _report(self, call: PendingCall, outcome: Outcome, duration_ms: float) -> None:
-        """Ends the invocation's log and fills the measured part of the outcome."""
-        self._capture.drain()
+    def _finish(self, call: PendingCall, outcome: Outcome, duration_ms: float) -> None:
+        """Answers the caller and ends the invocation's log, in one turn of the event loop: nobody can read the log in
+        between, and the caller has the answer sooner."""
         init_ms, self._init_duration_ms = self._init_duration_ms, None
         outcome.duration_ms = duration_ms
         outcome.init_duration_ms = init_ms
         # Since August 2025 a cold start bills init and duration together (AWS documentation).
         outcome.billed_duration_ms = math.ceil(duration_ms if init_ms is None else init_ms + duration_ms)
+        if call.invocation.wants_tail:
+            self._report(call, outcome)
+            call.finish(outcome)
+        else:
+            try:
+                call.finish(outcome)
+            finally:
+                self._report(call, outcome)
+        call.measured(outcome)
+
+    def _report(self, call: PendingCall, outcome: Outcome) -> None:
+        """Ends the invocation's log, and fills in what is known only now."""
+        self._capture.drain()
         outcome.max_memory_used_mb = self._max_memory_mb()
         self._write_report(call.invocation.request_id, outcome)
         if call.invocation.wants_tail:
@@ -428,8 +450,7 @@ class Environment:
         self._break()
         self._call = None
         # Duration is the configured timeout exactly, not what was measured (AWS: raw logs of 2025).
-        self._report(call, outcome, timeout_s * 1000)
-        call.finish(outcome)
+        self._finish(call, outcome, timeout_s * 1000)
         self._owner.environment_free(self)
 
     def _init_timed_out(self) -> None:
@@ -515,8 +536,7 @@ class Environment:
         self, call: PendingCall, payload: bytes, error_type: str, ending: Ending = Ending.FAILURE
     ) -> None:
         outcome = Outcome(payload=payload, ending=ending, error_type=error_type)
-        self._report(call, outcome, (self._time() - self._invoke_started) * 1000)
-        call.finish(outcome)
+        self._finish(call, outcome, (self._time() - self._invoke_started) * 1000)
 
     def _break(self) -> None:
         self._deadlines.discard(self)

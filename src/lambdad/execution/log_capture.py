@@ -7,7 +7,9 @@ on how much is printed.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import termios
 
 from lambdad.clock import Clock
 from lambdad.domain.functions import LoggingConfig
@@ -16,6 +18,7 @@ from lambdad.execution.sandbox import LogStream
 
 READ_SIZE = 65_536
 """The capacity of a pipe: what was printed before an answer is in the pipe when the answer arrives."""
+_NOTHING = bytes(4)
 
 
 class LogCapture:
@@ -26,6 +29,7 @@ class LogCapture:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._descriptor = -1
+        self._waiting = bytearray(4)  # an int, for the kernel to fill in
         self._buffer = LineBuffer()
         self._tail: LogTail | None = None
         self._is_json = logging.log_format == "JSON"
@@ -75,8 +79,12 @@ class LogCapture:
     def drain(self) -> None:
         """Reads what is in the pipe now, up to its capacity: a thread that prints on does not hold up the answer."""
         if self._descriptor >= 0:
-            self._read(READ_SIZE)
-        self._flush_rest()
+            # Asked first: most invocations print nothing, and an empty read costs an exception.
+            fcntl.ioctl(self._descriptor, termios.FIONREAD, self._waiting)
+            if self._waiting != _NOTHING:
+                self._read(READ_SIZE)
+        if self._buffer:
+            self._flush_rest()
 
     def _on_readable(self) -> None:
         if not self._read(READ_SIZE):

@@ -378,6 +378,10 @@ class LineBuffer:
             del rest[:cut]
         return lines
 
+    def __bool__(self) -> bool:
+        """Whether a line has begun."""
+        return bool(self._rest)
+
     def take_rest(self) -> bytes:
         """What has come since the last newline; the buffer is empty afterwards."""
         rest = bytes(self._rest)

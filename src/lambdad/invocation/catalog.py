@@ -44,7 +44,7 @@ class Entry:
 class Target:
     """A resolved address: what `name` and `Qualifier` of a call stand for. `alias` is set for an alias."""
 
-    __slots__ = ("alias", "entry", "invoked_arn", "pool", "qualifier", "version")
+    __slots__ = ("alias", "entry", "function_arn", "invoked_arn", "pool", "qualifier", "version")
 
     def __init__(
         self, entry: Entry, version: FunctionVersion, pool: VersionPool, alias: Alias | None, invoked_arn: str
@@ -54,6 +54,7 @@ class Target:
         self.pool = pool
         self.alias = alias
         self.invoked_arn = invoked_arn
+        self.function_arn = version.unqualified_arn
         self.qualifier = ""
 
 

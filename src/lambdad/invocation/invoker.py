@@ -83,7 +83,7 @@ class Invoker:
             request_id=request_id,
             event=event,
             invoked_function_arn=target.invoked_arn,
-            trace_id=trace_header(trace, version.unqualified_arn, self._clock.time_ms() / 1000),
+            trace_id=trace_header(trace, target.function_arn, self._clock.time_ms() / 1000),
             client_context=client_context,
             streaming=sink is not None,
             wants_tail=wants_tail,
@@ -92,22 +92,21 @@ class Invoker:
         def finish(outcome: Outcome) -> None:
             slots.give(unreserved)
             outcome.trace_id = invocation.trace_id
-            try:
-                done(outcome)
-            finally:
-                for listener in telemetry.attempt_finished:
-                    listener(
-                        AttemptFinished(
-                            request_id=request_id,
-                            version=version,
-                            qualifier=target.qualifier,
-                            outcome=outcome,
-                            asynchronous=asynchronous,
-                        )
-                    )
+            done(outcome)
+
+        def tell(outcome: Outcome) -> None:
+            event = AttemptFinished(
+                request_id=request_id,
+                version=version,
+                qualifier=target.qualifier,
+                outcome=outcome,
+                asynchronous=asynchronous,
+            )
+            for listener in telemetry.attempt_finished:
+                listener(event)
 
         try:
-            pool.dispatch(PendingCall(invocation, finish, sink))
+            pool.dispatch(PendingCall(invocation, finish, sink, tell))
         except BaseException:  # a defect of ours must not cost the function a slot for ever
             slots.give(unreserved)
             raise

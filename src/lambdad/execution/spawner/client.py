@@ -129,6 +129,7 @@ class EnvironmentProcess:
         self._client = client
         self._memory_kib = memory_mb * 1024
         self._peak_descriptor = peak
+        self._peak_text = b""
         self._peak_kib = 0
 
     def kill(self) -> None:
@@ -147,7 +148,8 @@ class EnvironmentProcess:
                 text = os.pread(self._peak_descriptor, 32, 0)
             except OSError:  # the group is being removed
                 text = b""
-            if text:
+            if text and text != self._peak_text:
+                self._peak_text = text
                 self._peak_kib = max(self._peak_kib, min(int(text) // 1024, self._memory_kib))
         return self._peak_kib
 
