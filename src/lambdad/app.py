@@ -18,6 +18,7 @@ import time
 
 from lambdad.clock import SystemClock
 from lambdad.config import Settings
+from lambdad.control.changes import Changed
 from lambdad.control.keys import Keys
 from lambdad.control.plane import ControlPlane
 from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
@@ -45,9 +46,9 @@ from lambdad.neighbours.iam.roles import Roles
 from lambdad.neighbours.logs.service import LogService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.neighbours.sts.service import Tokens
-from lambdad.storage import clock_offset
+from lambdad.storage import clock_offset, reset
 from lambdad.storage.engine import Transaction
-from lambdad.storage.functions import FunctionRepository
+from lambdad.storage.functions import FunctionKey, FunctionRepository
 from lambdad.storage.keys import AccessKeys, installation_secret
 from lambdad.storage.packages import PackageStore
 from lambdad.storage.roles import Identities
@@ -64,6 +65,7 @@ from lambdad.wire.logs import logs_service
 from lambdad.wire.own import PREFIX
 from lambdad.wire.own_clock import ClockEndpoints
 from lambdad.wire.own_keys import KeyEndpoints
+from lambdad.wire.own_reset import ResetEndpoint
 from lambdad.wire.service import Service
 from lambdad.wire.sqs import sqs_service
 from lambdad.wire.sts import sts_service
@@ -177,7 +179,10 @@ class Application:
             idle_timeout_s=settings.idle_timeout_s,
         )
         stack.callback(pool.stop)
-        await self._run_loop(IdleExpiry(pool))
+        expiry = IdleExpiry(pool)
+        await self._run_loop(expiry)
+        for follower in (expiry, logs.retention):
+            clock.on_advance(follower.wake)
 
         repository = FunctionRepository(engine)
         admission = Admission(settings.account_concurrency)
@@ -212,7 +217,7 @@ class Application:
         await queue.start()
         stack.push_async_callback(queue.stop)
 
-        await self._listen(engine, packages, plane, logs, invoker, queue, sqs, keys, temporary, links)
+        await self._listen(engine, packages, plane, logs, invoker, catalog.changed, queue, sqs, keys, temporary, links)
 
     async def _listen(
         self,
@@ -221,6 +226,7 @@ class Application:
         plane: ControlPlane,
         logs: LogService,
         invoker: Invoker,
+        changed: Changed,
         queue: EventQueue,
         sqs: SqsService,
         keys: Keys,
@@ -280,6 +286,7 @@ class Application:
             ],
         )
         KeyEndpoints(keys, gate).register(front.own_endpoints)
+        ResetEndpoint([queue.reset, sqs.reset, _Reset(engine, changed, logs)]).register(front.own_endpoints)
         ClockEndpoints(clock, lambda advanced_s: clock_offset.write(engine, advanced_s)).register(front.own_endpoints)
         front.own_endpoints.add("GET", f"{CODE_PATH}*", _CodeDownload(packages, links).answer, is_open=True)
 
@@ -341,6 +348,25 @@ class _LogStreams:
             stream,
             record_newline=record_newline(version),
         )
+
+
+class _Reset:
+    """Removes functions, logs and roles; running invocations end as after a deletion."""
+
+    def __init__(self, engine: SqliteEngine, changed: Changed, logs: LogService) -> None:
+        self._engine = engine
+        self._changed = changed
+        self._logs = logs
+
+    async def __call__(self) -> None:
+        def job(tx: Transaction) -> list[FunctionKey]:
+            reset.logs(tx)
+            reset.identities(tx)
+            return reset.functions(tx)
+
+        for key in await self._engine.write(job):
+            self._changed(key.account, key.region, key.name)
+        self._logs.retention.wake()
 
 
 class _CodeDownload:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.recordings import Recording
-from tests.running import RunningServer
+from tests.running import RunningServer, clean_environment
 
 pytestmark = pytest.mark.server
 
@@ -179,6 +182,47 @@ def test_events_survive_a_killed_server(start_server: StartServer) -> None:
 
     eventually(all_ended)
     assert sorted(ended) == sorted(accepted)
+
+
+def test_a_reset_leaves_an_empty_server(start_server: StartServer) -> None:
+    server = start_server()
+    _, arn = a_queue(server, "dead")
+    server.create_function("fails", FAILS, DeadLetterConfig={"TargetArn": arn})
+    client = server.client("lambda")
+    client.publish_version(FunctionName="fails")
+    client.put_function_event_invoke_config(FunctionName="fails", MaximumRetryAttempts=1)
+    client.invoke(FunctionName="fails", InvocationType="Event", Payload=b"{}")
+    eventually(lambda: len(runs(server, "fails")) == 1)
+    request = urllib.request.Request(f"{server.endpoint}/_lambdad/reset", b"", method="POST")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 204
+    assert client.list_functions()["Functions"] == []
+    assert server.client("sqs").list_queues().get("QueueUrls", []) == []
+    assert server.client("logs").describe_log_groups()["logGroups"] == []
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.invoke(FunctionName="fails", Payload=b"{}")
+    server.create_function("fails", ECHO)
+    assert client.publish_version(FunctionName="fails")["Version"] == "1"
+    assert json.loads(client.invoke(FunctionName="fails", Payload=b"1")["Payload"].read())["event"] == 1
+    advance(server, 3600)
+    eventually(lambda: len(runs(server, "fails")) == 1)
+
+
+def test_the_clock_command_moves_the_time(server: RunningServer) -> None:
+    before = advance(server, 0)["advanced_s"]
+    arguments = [sys.executable, "-m", "lambdad", "clock", "advance", "2m", "--endpoint-url", server.endpoint]
+    subprocess.run(arguments, check=True, capture_output=True, env=clean_environment())
+    assert advance(server, 0)["advanced_s"] == before + 120
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"advance": -1}', b'{"advance": "1"}', b'{"advance": true}', b'{"advance": 1e999}']
+)
+def test_the_clock_takes_seconds_and_nothing_else(server: RunningServer, body: bytes) -> None:
+    request = urllib.request.Request(f"{server.endpoint}/_lambdad/clock", body, method="POST")
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request, timeout=10)
+    assert error.value.code == 400
 
 
 def test_the_clock_goes_on_from_where_it_was(start_server: StartServer) -> None:

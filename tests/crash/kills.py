@@ -73,8 +73,7 @@ def run(folder: Path, kills: int, seed: int) -> Result:
 def _load_and_kill(server: RunningServer, after_s: float, result: Result) -> None:
     lock = threading.Lock()
 
-    def call() -> None:
-        client = server.client("lambda", max_pool_connections=1)
+    def call(client: Any) -> None:
         while True:
             try:
                 answer = client.invoke(FunctionName="fails", InvocationType="Event", Payload=b"{}")
@@ -86,7 +85,8 @@ def _load_and_kill(server: RunningServer, after_s: float, result: Result) -> Non
             with lock:
                 result.accepted.add(answer["ResponseMetadata"]["RequestId"])
 
-    clients = [threading.Thread(target=call) for _ in range(CLIENTS)]
+    made = [server.client("lambda", max_pool_connections=1) for _ in range(CLIENTS)]
+    clients = [threading.Thread(target=call, args=(client,)) for client in made]
     for client in clients:
         client.start()
     time.sleep(after_s)  # the moment of the kill is what this is about

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lambdad.clock import SystemClock
-from lambdad.domain.errors import ResourceConflict, ResourceNotFound, TooManyRequests
+from lambdad.domain.errors import RecursiveInvocation, ResourceConflict, ResourceNotFound, TooManyRequests
 from lambdad.domain.functions import Alias, Function, FunctionSnapshot, FunctionVersion, State, StoredVersion
 from lambdad.domain.identity import Caller
 from lambdad.execution.environment import RuntimeVersion
@@ -146,6 +146,19 @@ async def test_weights_of_an_alias_choose_the_version(world: World) -> None:
     assert world.invoker.version_of(target).version.version == "2"
     assert world.invoker.version_of(target).version.version == "1"
     assert target.invoked_arn.endswith(":function:greet:prod")
+
+
+async def test_a_call_too_many_of_a_chain_is_refused_unless_the_function_allows_it(world: World) -> None:
+    world.functions.put(a_version())
+    target = await world.target()
+    world.invoker.check_recursion(target, "Root=1-0-0;Lineage=15:b695919f:14")
+    with pytest.raises(RecursiveInvocation):
+        world.invoker.check_recursion(target, "Root=1-0-0;Lineage=16:b695919f:15")
+    snapshot = world.functions.snapshots["greet"]
+    allowing = replace(snapshot.function, recursive_loop="Allow")
+    world.functions.snapshots["greet"] = replace(snapshot, function=allowing)
+    world.catalog.changed(ACCOUNT, REGION, "greet")
+    world.invoker.check_recursion(await world.target(), "Root=1-0-0;Lineage=16:b695919f:15")
 
 
 async def test_an_attempt_frees_its_slot_and_is_told(world: World) -> None:
