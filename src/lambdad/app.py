@@ -291,10 +291,10 @@ class Application:
         front.own_endpoints.add("GET", f"{CODE_PATH}*", _CodeDownload(packages, links).answer, is_open=True)
 
         self._stack.push_async_callback(front.finish, STOP_GRACE_S)
-        self._stack.callback(sqs.release_waiters)
         server = HttpServer(front)
         await server.start(settings.host, settings.port)
         self._stack.push_async_callback(server.stop, STOP_GRACE_S)
+        self._stack.callback(sqs.release_waiters)  # first of all: the server would wait for their answers
         self._server = server
 
     async def _check_tier(self) -> None:

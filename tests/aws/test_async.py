@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -206,6 +207,24 @@ def test_a_reset_leaves_an_empty_server(start_server: StartServer) -> None:
     assert json.loads(client.invoke(FunctionName="fails", Payload=b"1")["Payload"].read())["event"] == 1
     advance(server, 3600)
     eventually(lambda: len(runs(server, "fails")) == 1)
+
+
+def test_stopping_ends_long_polls_and_keeps_what_runs(start_server: StartServer) -> None:
+    server = start_server()
+    url, arn = a_queue(server, "dead")
+    server.create_function("slow", SLOW, DeadLetterConfig={"TargetArn": arn}, Timeout=60)
+    client = server.client("lambda")
+    client.put_function_event_invoke_config(FunctionName="slow", MaximumRetryAttempts=0)
+    client.invoke(FunctionName="slow", InvocationType="Event", Payload=b'{"seconds": 1}')
+    polling = threading.Thread(target=lambda: server.client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=20))
+    polling.start()
+    start = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - start < 8
+    polling.join()
+    server = start_server()
+    advance(server, 31)  # in case the message was being handed to the poll
+    assert receive(server, url)["MessageAttributes"]["ErrorMessage"]["StringValue"] == "x"
 
 
 def test_the_clock_command_moves_the_time(server: RunningServer) -> None:

@@ -16,6 +16,7 @@ from lambdad.domain.errors import (
     TooManyRequests,
 )
 from lambdad.domain.functions import State
+from lambdad.domain.traces import parse
 from tests.event_queue.building import ACCOUNT, CALLER, DEAD, QUEUE, REGION, World, a_world, an_alias, raises, returns
 from tests.execution.scripted import a_version
 
@@ -47,6 +48,16 @@ async def test_attempts_come_one_and_two_minutes_after_failures(world: World) ->
     assert world.conditions == [("RetriesExhausted", 3)]
     assert {invocation.request_id for invocation in runs.invocations} == {"id"}
     assert await world.queued() == 0
+
+
+async def test_all_attempts_belong_to_one_trace(world: World) -> None:
+    runs = await world.function(raises())
+    await world.accept()
+    await world.run_due()
+    await world.advance(60)
+    first, second = (parse(invocation.trace_id) for invocation in runs.invocations)
+    assert first["Root"] == second["Root"]
+    assert first["Lineage"].startswith("1:")
 
 
 async def test_the_delays_can_be_set(tmp_path: Path) -> None:

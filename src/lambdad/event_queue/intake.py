@@ -11,6 +11,7 @@ from lambdad.domain import json_syntax
 from lambdad.domain.errors import InvalidRequestContent, RequestEntityTooLarge
 from lambdad.domain.events import EVENT_LIMIT_BYTES, Event
 from lambdad.domain.identity import Caller
+from lambdad.domain.traces import parse, trace_header
 from lambdad.invocation.catalog import Target
 from lambdad.invocation.invoker import Invoker
 from lambdad.storage import events
@@ -73,6 +74,10 @@ class Intake:
 
     async def _store(self, target: Target, payload: bytes, request_id: str, trace: str) -> None:
         version = target.version
+        if not trace:
+            # All attempts of an event belong to one trace, also when the caller began none.
+            made = trace_header("", version.unqualified_arn, self._clock.time_ms() / 1000)
+            trace = f"Root={parse(made)['Root']}"
         event = Event(
             request_id=request_id,
             account=version.account,
