@@ -1,0 +1,1 @@
+"""SNS: durable topics on the same store and clock as the event queue."""
