@@ -53,7 +53,7 @@ class LogStorage:
         """Stores all batches in one transaction; groups and streams that are missing are created."""
 
         def job(tx: Transaction) -> list[StreamIds]:
-            return [_append(tx, batch, now_ms) for batch in batches]
+            return [append_in(tx, batch, now_ms) for batch in batches]
 
         return await self._engine.write(job)
 
@@ -101,7 +101,15 @@ class LogStorage:
                 return removed
 
 
-def _append(tx: Transaction, batch: StreamBatch, now_ms: int) -> StreamIds:
+def has_group(tx: Transaction, account: str, region: str, name: str) -> bool:
+    """Whether there is a log group of this name."""
+    args = {"account": account, "region": region, "name": name}
+    sql = "SELECT 1 FROM log_group WHERE account = :account AND region = :region AND name = :name"
+    return tx.one(sql, args) is not None
+
+
+def append_in(tx: Transaction, batch: StreamBatch, now_ms: int) -> StreamIds:
+    """Stores what a stream has gathered, in a transaction of the caller's; group and stream are made if missing."""
     times = _times_of(batch.segments, now_ms)
     ids = batch.ids
     if ids is None or not _touch(tx, ids, times):  # deleted while in use: it is created again, as AWS does
