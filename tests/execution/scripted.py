@@ -140,6 +140,15 @@ class RecordedStream:
         pass
 
 
+class _Call(PendingCall):
+    def __init__(self, invocation: Invocation, outcome: asyncio.Future[Outcome]) -> None:
+        super().__init__(invocation)
+        self._outcome = outcome
+
+    def finish(self, outcome: Outcome) -> None:
+        self._outcome.set_result(outcome)
+
+
 class Caller:
     """Collects the outcome of one call."""
 
@@ -155,7 +164,7 @@ class Caller:
 
     @property
     def call(self) -> PendingCall:
-        return PendingCall(self.invocation, self.outcome.set_result)
+        return _Call(self.invocation, self.outcome)
 
     async def result(self) -> Outcome:
         return await asyncio.wait_for(self.outcome, 5)

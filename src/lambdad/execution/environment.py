@@ -17,7 +17,6 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,12 +46,6 @@ REPORT_STATUS = {
     Ending.TIMEOUT: "timeout",
     Ending.FAILURE: "error",
 }
-
-Finish = Callable[[Outcome], None]
-
-
-def _ignore(_: Outcome) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +87,20 @@ class Owner(Protocol):
 
 
 class PendingCall:
-    """An invocation and where its outcome goes.
+    """An invocation and, in subclasses, where its outcome goes."""
 
-    `finish` answers the caller; what was measured of the memory is known only to `measured`, which follows at once.
-    """
+    __slots__ = ("invocation", "sink")
 
-    __slots__ = ("finish", "invocation", "measured", "sink")
-
-    def __init__(
-        self, invocation: Invocation, finish: Finish, sink: ResponseSink | None = None, measured: Finish = _ignore
-    ) -> None:
+    def __init__(self, invocation: Invocation, sink: ResponseSink | None = None) -> None:
         self.invocation = invocation
-        self.finish = finish
         self.sink = sink
-        self.measured = measured
+
+    def finish(self, outcome: Outcome) -> None:
+        """Answers the caller."""
+        raise NotImplementedError
+
+    def measured(self, outcome: Outcome) -> None:
+        """Follows at once; only now the outcome tells what memory was used."""
 
 
 class Environment:
@@ -411,7 +404,8 @@ class Environment:
         error_type = outcome.error_type if status == "error" else None
         time_ms = self._clock.time_ms()
         duration_ms = outcome.duration_ms
-        lines = self._lines.end(time_ms, request_id, duration_ms, status, error_type) + self._lines.report(
+        lines = self._lines
+        text = lines.end(time_ms, request_id, duration_ms, status, error_type) + lines.report(
             time_ms,
             request_id,
             duration_ms,
@@ -421,12 +415,13 @@ class Environment:
             status=status,
             error_type=error_type,
         )
-        self._capture.write(lines, time_ms)
+        self._capture.write(text, time_ms)
 
     def _max_memory_mb(self) -> int:
         booted = self._booted
         if booted is not None:
-            self._peak_kib = max(self._peak_kib, booted.process.peak_kib())
+            peak_kib = booted.process.peak_kib()
+            self._peak_kib = max(self._peak_kib, peak_kib)
         return self._peak_kib // 1024
 
     # --- endings ---

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lambdad.clock import Clock
 from lambdad.domain.errors import RecursiveInvocation, ResourceConflict, TooManyRequests
-from lambdad.domain.functions import State
+from lambdad.domain.functions import FunctionVersion, State
 from lambdad.domain.invocations import Invocation, Outcome
 from lambdad.domain.retries import LONGEST_CHAIN, is_recursive
 from lambdad.domain.traces import trace_header
@@ -19,6 +19,37 @@ from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
 __all__ = ["Done", "Flow", "Invoker", "ResponseSink"]
 
 Done = Callable[[Outcome], None]
+
+
+class _Attempt(PendingCall):
+    """One attempt on its way through an environment; an object instead of closures, which would cost more."""
+
+    __slots__ = ("asynchronous", "done", "listeners", "target", "unreserved", "version")
+
+    target: Target
+    version: FunctionVersion
+    unreserved: bool
+    done: Done
+    asynchronous: bool
+    listeners: list[Callable[[AttemptFinished], None]]
+
+    def finish(self, outcome: Outcome) -> None:
+        self.target.entry.slots.give(self.unreserved)
+        outcome.trace_id = self.invocation.trace_id
+        self.done(outcome)
+
+    def measured(self, outcome: Outcome) -> None:
+        if not self.listeners:
+            return
+        event = AttemptFinished(
+            request_id=self.invocation.request_id,
+            version=self.version,
+            qualifier=self.target.qualifier,
+            outcome=outcome,
+            asynchronous=self.asynchronous,
+        )
+        for listener in self.listeners:
+            listener(event)
 
 
 class Invoker:
@@ -77,8 +108,6 @@ class Invoker:
         except TooManyRequests as throttle:
             self._throttled(target, request_id, throttle.reason)
             raise
-        version = pool.version
-        telemetry = self._telemetry
         invocation = Invocation(
             request_id=request_id,
             event=event,
@@ -88,25 +117,15 @@ class Invoker:
             streaming=sink is not None,
             wants_tail=wants_tail,
         )
-
-        def finish(outcome: Outcome) -> None:
-            slots.give(unreserved)
-            outcome.trace_id = invocation.trace_id
-            done(outcome)
-
-        def tell(outcome: Outcome) -> None:
-            event = AttemptFinished(
-                request_id=request_id,
-                version=version,
-                qualifier=target.qualifier,
-                outcome=outcome,
-                asynchronous=asynchronous,
-            )
-            for listener in telemetry.attempt_finished:
-                listener(event)
-
+        attempt = _Attempt(invocation, sink)
+        attempt.target = target
+        attempt.version = pool.version
+        attempt.unreserved = unreserved
+        attempt.done = done
+        attempt.asynchronous = asynchronous
+        attempt.listeners = self._telemetry.attempt_finished
         try:
-            pool.dispatch(PendingCall(invocation, finish, sink, tell))
+            pool.dispatch(attempt)
         except BaseException:  # a defect of ours must not cost the function a slot for ever
             slots.give(unreserved)
             raise

@@ -32,6 +32,14 @@ class CognitoIdentity(_Record):
 
     __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
 
+    cognito_identity_id: Any
+    cognito_identity_pool_id: Any
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        # The parent's own, written out: every invocation makes one.
+        self.cognito_identity_id = values.get("cognito_identity_id")
+        self.cognito_identity_pool_id = values.get("cognito_identity_pool_id")
+
 
 class Client(_Record):
     """The calling application."""
@@ -43,6 +51,9 @@ class Client(_Record):
         "app_version_code",
         "app_package_name",
     )
+
+
+_NO_VALUES: dict[str, Any] = {}
 
 
 class ClientContext(_Record):
@@ -95,13 +106,10 @@ class LambdaContext:
             self.client_context = ClientContext(client_context)
             client = self.client_context.client
             self.client_context.client = None if client is None else Client(client)
-        names = cognito_identity or {}
-        self.identity = CognitoIdentity(
-            {
-                "cognito_identity_id": names.get("cognitoIdentityId"),
-                "cognito_identity_pool_id": names.get("cognitoIdentityPoolId"),
-            }
-        )
+        self.identity = CognitoIdentity(_NO_VALUES)
+        if cognito_identity:
+            self.identity.cognito_identity_id = cognito_identity.get("cognitoIdentityId")
+            self.identity.cognito_identity_pool_id = cognito_identity.get("cognitoIdentityPoolId")
         self._epoch_deadline_time_in_ms = deadline_ms
 
     def get_remaining_time_in_millis(self) -> int:

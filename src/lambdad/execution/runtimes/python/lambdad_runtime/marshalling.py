@@ -123,9 +123,19 @@ def _with_text_keys(value: Any) -> Any:
     return value
 
 
+_scan_once = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+
 def unmarshal(event: bytes | memoryview, loads: Callable[[str], Any] = json.loads) -> Any:
     """The event as the handler gets it. Raises Fault."""
     try:
-        return loads(str(event, "utf-8"))
+        text = str(event, "utf-8")
+        try:
+            value, end = _scan_once(text, 0)
+            if end == len(text):  # nearly always: no white space around the value
+                return value
+        except (StopIteration, ValueError):
+            pass
+        return loads(text)
     except Exception as error:
         raise faults.Fault(faults.UNMARSHAL_ERROR, f"Unable to unmarshal input: {error}") from error
