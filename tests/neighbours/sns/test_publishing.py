@@ -367,6 +367,19 @@ async def test_a_message_of_a_transaction(sns: Topics):
     assert (document["Message"], document["Subject"]) == ("x", "s")
 
 
+async def test_half_characters_do_not_keep_a_dead_letter_from_anybody(sns: Topics):
+    await sns.create()
+    await sns.subscribe()
+    pending = await sns.subscribe("http://example.com/", protocol="http")
+    await sns.service.subscriptions.confirm(a_topic(), pending.token, is_authenticated=True)
+    await sns.engine.write(lambda tx: sns.service.publish_in(tx, a_topic().arn, "x\ud800", {"a": text("\udc00y")}))
+    await sns.publish('{"default":"\\ud800z"}', structure="json")
+    assert [document["Message"] for document in await sns.envelopes()] == ["x?", "?z"]
+    await sns.service.posts.settle()
+    notes = [json.loads(body) for _, headers, body in sns.endpoints.posts]
+    assert [note["Message"] for note in notes if note["Type"] == "Notification"] == ["x?", "?z"]
+
+
 @pytest.mark.parametrize("arn", ["arn:aws:sns:us-east-1:000000000000:none", "x"])
 async def test_a_job_can_go_on_after_a_refusal(sns: Topics, arn: str):
     def job(tx: Transaction) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from lambdad.domain.errors import ServiceError
@@ -52,11 +53,7 @@ def _texts_by_protocol(message: str) -> dict[str, str]:
     if not isinstance(document.get("default"), str):
         raise invalid_parameter("Message Structure - No default entry in JSON message body")
     # JSON may name half a character, which no store and no subscriber could take.
-    return {
-        protocol: text.encode("utf-8", "replace").decode()
-        for protocol, text in document.items()
-        if isinstance(text, str)
-    }
+    return {protocol: _whole(text) for protocol, text in document.items() if isinstance(text, str)}
 
 
 def check_attribute(name: str, attribute: MessageAttribute) -> None:
@@ -92,6 +89,19 @@ def check_attribute(name: str, attribute: MessageAttribute) -> None:
         )
     if kind == "Number" and isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
         raise bad_attribute_value(f"Could not cast message attribute '{name}' value to number.")
+
+
+def storable(draft: Draft) -> Draft:
+    """The draft with U+003F for every half of a character, which JSON texts may name and no store can hold."""
+    attributes = {
+        name: replace(each, string_value=each.string_value and _whole(each.string_value))
+        for name, each in draft.attributes.items()
+    }
+    return replace(draft, message=_whole(draft.message), attributes=attributes)
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def size_of(draft: Draft) -> int:

@@ -122,7 +122,8 @@ class Publisher:
         topic = storage.find(tx, address) if address is not None else None
         if topic is None:
             raise TopicNotFound
-        draft = Draft(message=message, subject=subject, attributes=attributes, trace=trace)
+        # A function's error message may name what no text can hold; its dead letter is published all the same.
+        draft = content.storable(Draft(message=message, subject=subject, attributes=attributes, trace=trace))
         texts = content.check_draft(draft)
         _check_size(topic, content.size_of(draft))
         return self._store(tx, topic, _for_topic(topic, draft), texts)
