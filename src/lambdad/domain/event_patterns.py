@@ -41,6 +41,8 @@ class InvalidPattern(LambdadError):
 
 
 Path = tuple[str, ...]
+_Dotted = Mapping[str, Mapping[str, Json]]
+"""Members with dots in their names, by what is before the first dot, as objects with the rest of their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,26 @@ class _Leaf:
     """The conditions of one field: one of the tests holds for a value of it, or it is absent and may be so."""
 
     path: Path
+    texts: frozenset[str]
+    numbers: frozenset[float]
+    constants: tuple[bool | None, ...]
     tests: tuple[Test, ...]
+    """Of the operators; plain values are looked up."""
     may_be_absent: bool
 
     def holds(self, values: Sequence[Json], absent: Container[Path]) -> bool:
         if self.may_be_absent and self.path in absent:
             return True
-        return any(test(leaf) for leaf in _leaves(values) for test in self.tests)
+        return any(self._holds_for(leaf) for leaf in _leaves(values))
+
+    def _holds_for(self, leaf: Json) -> bool:
+        if isinstance(leaf, str):
+            is_listed = leaf in self.texts
+        elif leaf is None or isinstance(leaf, bool):  # in Python True equals 1, in JSON it does not
+            is_listed = any(leaf is constant for constant in self.constants)
+        else:
+            is_listed = leaf in self.numbers
+        return is_listed or any(test(leaf) for test in self.tests)
 
     def absence_paths(self) -> Iterator[Path]:
         if self.may_be_absent:
@@ -72,7 +87,7 @@ class _Fields:
     def holds(self, values: Sequence[Json], absent: Container[Path]) -> bool:
         """For one of the objects in `values`, arrays looked through; without any, for an object without fields."""
         candidates = list(_objects(values)) or [{}]
-        return any(self._holds_in(candidate, absent) for candidate in candidates)
+        return any(self._holds_in(candidate, _dotted(candidate), absent) for candidate in candidates)
 
     def absence_paths(self) -> Iterator[Path]:
         """The fields that may be absent; whether they are is a matter of the whole event, not of an array's element."""
@@ -82,13 +97,12 @@ class _Fields:
             for alternative in alternatives:
                 yield from alternative.absence_paths()
 
-    def _holds_in(self, value: Mapping[str, Json], absent: Container[Path]) -> bool:
-        dotted = _dotted(value)
+    def _holds_in(self, value: Mapping[str, Json], dotted: _Dotted, absent: Container[Path]) -> bool:
         for name, condition in self.members:
             if not condition.holds(_values_of(value, name, dotted), absent):
                 return False
         return all(
-            any(alternative._holds_in(value, absent) for alternative in alternatives)
+            any(alternative._holds_in(value, dotted, absent) for alternative in alternatives)
             for alternatives in self.alternatives
         )
 
@@ -160,21 +174,24 @@ def _is_there(path: Path, event: Json) -> bool:
     return any(True for _ in _leaves(values))
 
 
-def _dotted(value: Mapping[str, Json]) -> list[str]:
-    return [name for name in value if "." in name]
+def _dotted(value: Mapping[str, Json]) -> _Dotted:
+    found: dict[str, dict[str, Json]] = {}
+    for name, member in value.items():
+        first, dot, rest = name.partition(".")
+        if dot:
+            found.setdefault(first, {})[rest] = member
+    return found
 
 
-def _values_of(value: Mapping[str, Json], name: str, dotted: Sequence[str]) -> list[Json]:
-    """The values of a member. One whose name goes on after a dot is an object with the rest of the name."""
+def _values_of(value: Mapping[str, Json], name: str, dotted: _Dotted) -> list[Json]:
+    """The values of a member, one whose name goes on after a dot included."""
     values = [value[name]] if name in value else []
-    if dotted:
-        start = f"{name}."
-        rests = {key[len(start) :]: value[key] for key in dotted if key.startswith(start)}
-        if rests and values and isinstance(values[0], dict):
-            return [{**values[0], **rests}]
-        if rests:
-            values.append(rests)
-    return values
+    rests = dotted.get(name)
+    if rests is None:
+        return values
+    if values and isinstance(values[0], dict):
+        return [{**values[0], **rests}]
+    return [*values, rests]
 
 
 # --- patterns ---
@@ -225,26 +242,33 @@ def _condition(path: Path, value: Json, depth: int) -> _Leaf | _Fields:
         raise InvalidPattern(f'"{path[-1]}" must be an object or an array')
     if not value:
         raise InvalidPattern("Empty arrays are not allowed")
+    texts: set[str] = set()
+    numbers: set[float] = set()
+    constants: list[bool | None] = []
     tests: list[Test] = []
     may_be_absent = False
     for item in value:
-        if isinstance(item, dict) and item.get("exists") is False and len(item) == 1:
+        if isinstance(item, str):
+            texts.add(item)
+        elif item is None or isinstance(item, bool):
+            constants.append(item)
+        elif _is_number(item):
+            numbers.add(_number(item))
+        elif isinstance(item, list):
+            raise InvalidPattern("Match value must be String, number, true, false, or null")
+        elif item.get("exists") is False and len(item) == 1:
             may_be_absent = True
         else:
-            tests.append(_test(item))
-    return _Leaf(path, tuple(tests), may_be_absent)
+            tests.append(_operator(item))
+    return _Leaf(path, frozenset(texts), frozenset(numbers), tuple(constants), tuple(tests), may_be_absent)
 
 
-def _test(item: Json) -> Test:
-    if isinstance(item, dict):
-        operator, operand = _single(item)
-        compiler = _COMPILERS.get(operator)
-        if compiler is None:
-            raise InvalidPattern(f"Unrecognized match type {operator}")
-        return compiler(operand)
-    if isinstance(item, list):
-        raise InvalidPattern("Match value must be String, number, true, false, or null")
-    return _equal(item)
+def _operator(item: Mapping[str, Json]) -> Test:
+    operator, operand = _single(item)
+    compiler = _COMPILERS.get(operator)
+    if compiler is None:
+        raise InvalidPattern(f"Unrecognized match type {operator}")
+    return compiler(operand)
 
 
 def _single(item: Mapping[str, Json]) -> tuple[str, Json]:
@@ -255,14 +279,11 @@ def _single(item: Mapping[str, Json]) -> tuple[str, Json]:
     return next(iter(item.items()))
 
 
-def _equal(wanted: Json) -> Test:
-    # In Python True equals 1, in JSON it does not.
-    if isinstance(wanted, bool) or wanted is None:
-        return lambda value: value is wanted
-    if isinstance(wanted, int | float):
-        number = _number(wanted)
-        return lambda value: _is_number(value) and value == number
-    return lambda value: isinstance(value, str) and value == wanted
+def _equal(wanted: str | float) -> Test:
+    if isinstance(wanted, str):
+        return lambda value: isinstance(value, str) and value == wanted
+    number = _number(wanted)
+    return lambda value: _is_number(value) and value == number
 
 
 def _prefix(operand: Json) -> Test:

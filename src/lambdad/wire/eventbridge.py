@@ -107,7 +107,7 @@ class _RuleHandlers:
     async def put(self, call: ApiCall) -> Answer:
         params = call.params
         settings = RuleSettings(
-            pattern=params.get("EventPattern"),
+            pattern=params.get("EventPattern") or None,
             schedule=params.get("ScheduleExpression") or None,
             state=params.get("State") or "ENABLED",
             description=params.get("Description"),
