@@ -67,6 +67,8 @@ class Bus:
     policy: str
     """A JSON text; empty for none."""
     tags: Mapping[str, str]
+    rules_version: str
+    """Another one after each change of its rules; targets do not count."""
     created_ms: int
     modified_ms: int
 

@@ -6,6 +6,7 @@ Functions that take a transaction are steps for a job of the caller, so that che
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -14,7 +15,9 @@ from typing import Any, Final
 from lambdad.domain.rules import DEFAULT_BUS, Bus, BusAddress, BusSettings, Rule, RuleSettings, Target
 from lambdad.storage.engine import Engine, Row, Transaction
 
-_BUS: Final = "SELECT id, account, region, name, settings, policy, tags, created_ms, modified_ms FROM event_bus"
+_BUS: Final = (
+    "SELECT id, account, region, name, settings, policy, tags, rules_version, created_ms, modified_ms FROM event_bus"
+)
 _RULE: Final = (
     "SELECT r.id, b.account, b.region, b.name, r.name, r.settings, r.tags, r.anchor_ms, r.next_ms"
     " FROM event_rule r JOIN event_bus b ON b.id = r.bus_id"
@@ -135,15 +138,22 @@ def put_rule(
             "next": next_ms,
         },
     )
+    _rules_changed(tx, bus)
 
 
 def update_rule_tags(tx: Transaction, rule: Rule, tags: Mapping[str, str]) -> None:
     tx.run("UPDATE event_rule SET tags = :tags WHERE id = :id", {"id": rule.id, "tags": _dump(tags)})
 
 
-def delete_rule(tx: Transaction, rule: Rule) -> None:
+def delete_rule(tx: Transaction, bus: Bus, rule: Rule) -> None:
     """Removes a rule with its targets."""
     tx.run("DELETE FROM event_rule WHERE id = :id", {"id": rule.id})
+    _rules_changed(tx, bus)
+
+
+def _rules_changed(tx: Transaction, bus: Bus) -> None:
+    # Random, not counted: a number that is rolled back would come again, for other rules.
+    tx.run("UPDATE event_bus SET rules_version = :version WHERE id = :id", {"id": bus.id, "version": uuid.uuid4().hex})
 
 
 # --- targets ---
@@ -218,13 +228,14 @@ def _key(address: BusAddress) -> dict[str, str]:
 
 
 def _bus(row: Row) -> Bus:
-    id_, account, region, name, settings, policy, tags, created_ms, modified_ms = row
+    id_, account, region, name, settings, policy, tags, rules_version, created_ms, modified_ms = row
     return Bus(
         id=id_,
         address=BusAddress(account, region, name),
         settings=BusSettings(**_document(settings)),
         policy=policy,
         tags=_document(tags),
+        rules_version=rules_version,
         created_ms=created_ms,
         modified_ms=modified_ms,
     )

@@ -50,6 +50,21 @@ async def test_only_matching_rules_that_are_enabled(bridge: Bridge):
     assert [body["detail"] for body in await bridge.bodies()] == [{"n": 6}]
 
 
+async def test_changed_rules_count_from_the_next_event(bridge: Bridge):
+    for pattern in ({"source": ["x"]}, {"source": ["shop"]}, {"source": ["x"]}):
+        await bridge.rule("r", FUNCTION_ARN, pattern=pattern)
+        await bridge.put()
+    assert len(bridge.functions.delivered) == 1
+    await bridge.rule("r", pattern={"source": ["shop"]})
+    await bridge.service.rules.remove_targets(a_caller(), None, "r", ["0"])
+    await bridge.put()
+    await bridge.service.rules.delete(a_caller(), None, "r")
+    await bridge.put()
+    await bridge.rule("other", FUNCTION_ARN)
+    await bridge.put()
+    assert len(bridge.functions.delivered) == 2
+
+
 async def test_the_detail_keeps_its_numbers(bridge: Bridge):
     await bridge.queue()
     await bridge.rule("r", QUEUE_ARN)

@@ -9,9 +9,9 @@ from typing import Final
 from lambdad.clock import Clock
 from lambdad.domain import input_transformer
 from lambdad.domain.errors import LambdadError
-from lambdad.domain.event_patterns import compile_pattern
+from lambdad.domain.event_patterns import EventPattern, compile_pattern
 from lambdad.domain.input_transformer import TemplateContext
-from lambdad.domain.rules import BusAddress, BusEvent, Rule, Target, event_time, parse_bus_arn, retry_at
+from lambdad.domain.rules import Bus, BusAddress, BusEvent, Rule, Target, event_time, parse_bus_arn, retry_at
 from lambdad.neighbours.eventbridge import policy
 from lambdad.neighbours.eventbridge.targets import (
     Delivered,
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 MOST_BUSES: Final = 5
 """So many buses an event goes through at most, and through none twice. The number is ours."""
+MOST_KEPT: Final = 1000
+"""Buses whose rules are kept in memory."""
 
 
 class Dispatcher:
@@ -49,6 +51,8 @@ class Dispatcher:
         self._remote = remote
         self._clock = clock
         self._wake_redelivery = wake_redelivery
+        self._patterns: dict[int, tuple[str, list[tuple[Rule, EventPattern]]]] = {}
+        """By bus id, with the version of its rules."""
         self._matched = 0
         self._delivered = 0
         self._failed = 0
@@ -65,13 +69,25 @@ class Dispatcher:
         if bus is None:
             return []
         made: list[Delivered] = []
-        for rule in rules.list_rules(tx, bus):
-            settings = rule.settings
-            if not settings.is_enabled or settings.pattern is None:
-                continue
-            if compile_pattern(settings.pattern).matches(event.document):
+        for rule, pattern in self._patterns_of(tx, bus):
+            if pattern.matches(event.document):
                 made += self.fire_in(tx, rule, event, (*came_through, address))
         return made
+
+    def _patterns_of(self, tx: Transaction, bus: Bus) -> list[tuple[Rule, EventPattern]]:
+        """The rules that are enabled and have a pattern; read again when they have changed."""
+        known = self._patterns.get(bus.id)
+        if known is not None and known[0] == bus.rules_version:
+            return known[1]
+        found = [
+            (rule, compile_pattern(rule.settings.pattern))
+            for rule in rules.list_rules(tx, bus)
+            if rule.settings.is_enabled and rule.settings.pattern is not None
+        ]
+        if len(self._patterns) >= MOST_KEPT:
+            self._patterns.clear()
+        self._patterns[bus.id] = (bus.rules_version, found)
+        return found
 
     def fire_in(
         self, tx: Transaction, rule: Rule, event: BusEvent, came_through: tuple[BusAddress, ...] = ()

@@ -130,7 +130,7 @@ class RuleControl:
                 return
             if storage.list_targets(tx, rule, limit=1):
                 raise invalid("Rule can't be deleted since it has targets.")
-            storage.delete_rule(tx, rule)
+            storage.delete_rule(tx, bus, rule)
 
         await self._with_bus(caller, bus_name, "DeleteRule", step)
 

@@ -1,11 +1,13 @@
 """EventBridge: buses, rules with the next firing of their schedules, targets, and deliveries that are tried again."""
 
 STATEMENTS = (
-    # The default bus of an account and region has a row as soon as something is kept about it.
+    # The default bus of an account and region has a row as soon as something is kept about it. `rules_version` is
+    # another random text after each change of the bus's rules, so that servers need not read them for each event.
     """CREATE TABLE event_bus (
         id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL,
         created_ms INTEGER NOT NULL, modified_ms INTEGER NOT NULL,
         settings TEXT NOT NULL, policy TEXT NOT NULL DEFAULT '', tags TEXT NOT NULL DEFAULT '{}',
+        rules_version TEXT NOT NULL DEFAULT '',
         UNIQUE (account, region, name)
     )""",
     # `next_ms` is NULL for rules without a schedule, disabled ones, and schedules that have come to their end.
