@@ -64,6 +64,8 @@ class Settings:
     async_concurrency: int
     retry_delays_s: tuple[float, ...]
     """Before the second attempt of an event, the third, and so on."""
+    ledger_age_s: float
+    ledger_size_mb: int
     idle_timeout_s: float
     log_level: str
 
@@ -310,6 +312,20 @@ OPTIONS: tuple[Option, ...] = (
         help="How long a failed asynchronous invocation waits before its second and its third attempt.",
     ),
     Option(
+        name="ledger-age",
+        parse=_seconds,
+        default="604800",
+        metavar="SECONDS",
+        help="How long `lambdad events` can show what became of an asynchronous invocation that has ended.",
+    ),
+    Option(
+        name="ledger-size",
+        parse=_positive_int,
+        default="256",
+        metavar="MB",
+        help="How much of that is kept on disk; beyond it the oldest is forgotten first.",
+    ),
+    Option(
         name="idle-timeout",
         parse=_seconds,
         default="300",
@@ -350,6 +366,8 @@ def load(given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, 
         account_concurrency=_as(int, values["account-concurrency"]),
         async_concurrency=_as(int, values["async-concurrency"]),
         retry_delays_s=_as(tuple, values["retry-delays"]),
+        ledger_age_s=_as(float, values["ledger-age"]),
+        ledger_size_mb=_as(int, values["ledger-size"]),
         idle_timeout_s=_as(float, values["idle-timeout"]),
         log_level=str(values["log-level"]),
     )

@@ -60,6 +60,8 @@ class Outcome:
     max_memory_used_mb: int = 0
     trace_id: str = ""
     """The trace header that the function saw."""
+    log_stream: str = ""
+    """Where the log of the attempt is, in the log group of its version."""
 
     @property
     def is_function_error(self) -> bool:

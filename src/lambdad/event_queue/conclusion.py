@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from lambdad.clock import Clock
 from lambdad.domain.events import Attempt, Event, FunctionGone, RetrySettings
+from lambdad.domain.ledger import Run, end_step, steps_of
 from lambdad.domain.retries import RETRY_DELAYS_S, Decision, Finish, PutBack, RetryAt, SetBack, after_attempt
 from lambdad.event_queue.delivery import Deliveries, Delivery
-from lambdad.storage import event_configs, events
+from lambdad.storage import event_configs, events, ledger
 from lambdad.storage.engine import Transaction
 from lambdad.storage.events import ClaimedEvent
 from lambdad.storage.functions import FunctionKey
@@ -59,34 +60,41 @@ class Conclusion:
         *,
         throttles: int = 0,
         dead_letter_arn: str | None = None,
+        run: Run | None = None,
     ) -> Concluded:
         """Decides with the settings of this moment and stores what follows, on the writer's thread.
 
-        `dead_letter_arn` is that of the version that ran, or would have.
+        `dead_letter_arn` is that of the version that ran, or would have; `run` is for the ledger, when one did.
         """
         event = claimed.event
+        now_ms = self._clock.time_ms()
         settings = _settings(tx, event, attempt)
         decision = after_attempt(
             event,
             attempt,
             settings,
-            self._clock.time_ms(),
+            now_ms,
             throttles=throttles,
             retry_delays_s=self._retry_delays_s,
         )
         concluded = Concluded(event, decision)
+        steps = steps_of(event, attempt, run, decision, now_ms)
         match decision:
             case Finish():
                 if events.remove(tx, claimed.id):
                     concluded.deliveries = self._delivery.deliver_in(
                         tx, event, attempt, decision, settings, dead_letter_arn
                     )
+                    steps += [*concluded.deliveries.steps, end_step(decision, now_ms)]
+                    ledger.close(tx, claimed.id, event, decision, steps, now_ms)
+                return concluded
             case RetryAt():
                 events.retry(tx, claimed.id, decision.due_ms, decision.attempts)
             case PutBack():
                 events.put_back(tx, [claimed.id])
             case SetBack():
                 events.set_back(tx, claimed.id, decision.due_ms, decision.setbacks)
+        ledger.note(tx, claimed.id, steps)
         return concluded
 
 

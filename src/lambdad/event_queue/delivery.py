@@ -16,6 +16,7 @@ from lambdad.domain.destinations import (
 )
 from lambdad.domain.errors import LambdadError
 from lambdad.domain.events import EVENT_LIMIT_BYTES, Attempt, Event, FunctionFailed, RetrySettings, Returned
+from lambdad.domain.ledger import Step, delivery_step
 from lambdad.domain.retries import Condition, Finish
 from lambdad.event_queue.targets import Delivered, EmbeddedTargets, RemoteSender, TargetRefused
 from lambdad.storage import event_outbox, events
@@ -32,6 +33,8 @@ class Deliveries:
 
     delivered: list[Delivered] = field(default_factory=list)
     failures: list[DeliveryFailed] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    """For the ledger."""
 
     def tell(self, telemetry: Telemetry) -> None:
         """Wakes receivers, and reports what could not be delivered. On the event loop."""
@@ -74,15 +77,22 @@ class Delivery:
         return made
 
     def _put(self, tx: Transaction, arn: str, message: OutgoingMessage, made: Deliveries) -> None:
+        now_ms = self._clock.time_ms()
+        result, reason = "delivered", ""
         if self._remote.sends_to(arn):
-            event_outbox.put(tx, arn, message, self._clock.time_ms())
+            event_outbox.put(tx, arn, message, now_ms)
             made.delivered.append(self._wake_outbox)
-            return
-        try:
-            made.delivered.append(self._targets.put_in(tx, arn, message))
-        except LambdadError as error:
-            # The event ends all the same, as on AWS: what cannot be delivered is lost, and counted.
-            made.failures.append(failure_of(message, arn, error.message))
+            result = "queued"
+        else:
+            try:
+                made.delivered.append(self._targets.put_in(tx, arn, message))
+            except LambdadError as error:
+                # The event ends all the same, as on AWS: what cannot be delivered is lost, and counted.
+                made.failures.append(failure_of(message, arn, error.message))
+                result, reason = "failed", error.message
+        made.steps.append(
+            delivery_step(arn, now_ms, is_dead_letter=message.is_dead_letter, result=result, reason=reason)
+        )
 
 
 class FunctionTarget:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 
 from lambdad.clock import JumpingClock
+from lambdad.domain.ledger import Step, delivery_step
 from lambdad.domain.retries import back_off_ms
 from lambdad.event_queue.delivery import failure_of, report_failure
 from lambdad.event_queue.targets import RemoteSender, TargetRefused
 from lambdad.loops import Loop
-from lambdad.storage import event_outbox
-from lambdad.storage.engine import Engine
+from lambdad.storage import event_outbox, ledger
+from lambdad.storage.engine import Engine, Transaction
 from lambdad.storage.event_outbox import OutboxEntry
 from lambdad.telemetry import Telemetry
 
@@ -56,8 +57,25 @@ class Outbox(Loop):
             else:
                 await self._engine.write(lambda tx: event_outbox.postpone(tx, entry.id, due_ms))
         else:
-            await self._engine.write(lambda tx: event_outbox.remove(tx, entry.id))
+            await self._finish(entry, "delivered")
 
     async def _give_up(self, entry: OutboxEntry, reason: str) -> None:
-        await self._engine.write(lambda tx: event_outbox.remove(tx, entry.id))
+        await self._finish(entry, "failed", reason)
         report_failure(failure_of(entry.message, entry.target_arn, reason), self._telemetry)
+
+    async def _finish(self, entry: OutboxEntry, result: str, reason: str = "") -> None:
+        """The message leaves the outbox, and the ledger tells what came of it."""
+        message = entry.message
+        step: Step = delivery_step(
+            entry.target_arn,
+            self._clock.time_ms(),
+            is_dead_letter=message.is_dead_letter,
+            result=result,
+            reason=reason,
+        )
+
+        def job(tx: Transaction) -> None:
+            event_outbox.remove(tx, entry.id)
+            ledger.add(tx, message.request_id, step)
+
+        await self._engine.write(job)

@@ -9,13 +9,14 @@ from lambdad.domain.retries import RETRY_DELAYS_S
 from lambdad.event_queue.conclusion import Conclusion
 from lambdad.event_queue.delivery import Delivery, FunctionTarget
 from lambdad.event_queue.intake import Intake
+from lambdad.event_queue.ledger import Ledger, LedgerLimits
 from lambdad.event_queue.outbox import Outbox
 from lambdad.event_queue.rescue import Rescue
 from lambdad.event_queue.targets import EmbeddedTarget, EmbeddedTargets, NoRemoteTargets, RemoteSender
 from lambdad.event_queue.worker import DEFAULT_CONCURRENCY, Worker
 from lambdad.invocation.invoker import Invoker
-from lambdad.storage import events
-from lambdad.storage.engine import Engine
+from lambdad.storage import events, ledger
+from lambdad.storage.engine import Engine, Transaction
 from lambdad.storage.functions import FunctionKey
 from lambdad.telemetry import Telemetry
 
@@ -34,6 +35,7 @@ class EventQueue:
         remote: RemoteSender | None = None,
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         concurrency: int = DEFAULT_CONCURRENCY,
+        ledger_limits: LedgerLimits = LedgerLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         """`targets` are the services of this server that take messages, by the service in their ARNs; functions are
         always among them."""
@@ -48,6 +50,7 @@ class EventQueue:
         self.worker = Worker(engine, invoker, conclusion, clock, telemetry, concurrency=concurrency)
         self.rescue = Rescue(engine, self.worker, conclusion, clock, telemetry)
         self.intake = Intake(engine, invoker, clock, telemetry, self._announce)
+        self.ledger = Ledger(engine, clock, telemetry, self._announce, ledger_limits)
 
     async def start(self) -> None:
         """Brings back what a killed server was working on, then runs what is due."""
@@ -56,16 +59,23 @@ class EventQueue:
         self.rescue.start()
         self.worker.start()
         self.outbox.start()
+        self.ledger.start()
 
     async def stop(self) -> None:
         """What runs may end, for a while; everything else stays where it is, in the store."""
         await self.worker.stop()
         await self.rescue.stop()
         await self.outbox.stop()
+        await self.ledger.stop()
 
     async def reset(self) -> None:
         """Removes all events and settings; what runs ends unheard."""
-        await self._engine.write(events.delete_everything)
+
+        def job(tx: Transaction) -> None:
+            events.delete_everything(tx)
+            ledger.delete_everything(tx)
+
+        await self._engine.write(job)
         self.worker.forget()
 
     def statistics(self) -> dict[str, float]:

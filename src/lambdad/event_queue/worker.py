@@ -29,8 +29,10 @@ from lambdad.domain.events import (
     SystemFailed,
     Throttled,
 )
+from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.identity import Caller
 from lambdad.domain.invocations import Outcome
+from lambdad.domain.ledger import Run
 from lambdad.domain.retries import Decision, Finish, PutBack, RetryAt, SetBack, expiry_ms, is_recursive
 from lambdad.event_queue.conclusion import Concluded, Conclusion
 from lambdad.event_queue.lanes import Agenda, Lane
@@ -310,7 +312,7 @@ class Worker(Loop):
                 lane.waiting.appendleft(claimed)
                 return False
             self._tell_attempt(event)
-            done = partial(self._done, lane, claimed, version.version.version, version.version.dead_letter_target)
+            done = partial(self._done, lane, claimed, version.version, self._clock.time_ms())
             try:
                 self._invoker.start(
                     target,
@@ -349,15 +351,23 @@ class Worker(Loop):
         self,
         lane: Lane,
         claimed: ClaimedEvent,
-        executed_version: str,
-        dead_letter_arn: str | None,
+        version: FunctionVersion,
+        started_ms: int,
         outcome: Outcome,
     ) -> None:
         if self._stopped:  # the environment was ended because the server stops, not by the function
             return
         kind = FunctionFailed if outcome.is_function_error else Returned
-        attempt = kind(executed_version=executed_version, payload=outcome.payload, trace=outcome.trace_id)
-        self._conclude(lane, claimed, attempt, dead_letter_arn)
+        attempt = kind(executed_version=version.version, payload=outcome.payload, trace=outcome.trace_id)
+        run = Run(
+            started_ms=started_ms,
+            ended_ms=self._clock.time_ms(),
+            duration_ms=outcome.duration_ms,
+            error_type=outcome.error_type,
+            log_group=version.logging.log_group,
+            log_stream=outcome.log_stream,
+        )
+        self._conclude(lane, claimed, attempt, version.dead_letter_target, run)
         self._ended(lane, outcome.duration_ms)
 
     def _tell_attempt(self, event: Event) -> None:
@@ -375,11 +385,18 @@ class Worker(Loop):
 
     # --- what follows ---
 
-    def _conclude(self, lane: Lane, claimed: ClaimedEvent, attempt: Attempt, dead_letter_arn: str | None) -> None:
-        self._spawn(self._store_conclusion(lane, claimed, attempt, dead_letter_arn))
+    def _conclude(
+        self,
+        lane: Lane,
+        claimed: ClaimedEvent,
+        attempt: Attempt,
+        dead_letter_arn: str | None,
+        run: Run | None = None,
+    ) -> None:
+        self._spawn(self._store_conclusion(lane, claimed, attempt, dead_letter_arn, run))
 
     async def _store_conclusion(
-        self, lane: Lane, claimed: ClaimedEvent, attempt: Attempt, dead_letter_arn: str | None
+        self, lane: Lane, claimed: ClaimedEvent, attempt: Attempt, dead_letter_arn: str | None, run: Run | None
     ) -> None:
         throttled = isinstance(attempt, Throttled)
         throttles = lane.throttles
@@ -390,7 +407,7 @@ class Worker(Loop):
 
         def job(tx: Transaction) -> Concluded:
             concluded = self._conclusion.conclude_in(
-                tx, claimed, attempt, throttles=throttles, dead_letter_arn=dead_letter_arn
+                tx, claimed, attempt, throttles=throttles, dead_letter_arn=dead_letter_arn, run=run
             )
             if isinstance(concluded.decision, PutBack):
                 events.hold(tx, lane.id, throttles + 1, concluded.decision.resume_ms)

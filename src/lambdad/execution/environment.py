@@ -354,7 +354,8 @@ class Environment:
             remaining_s = timeout_s
         invocation = call.invocation
         time_ms = self._clock.time_ms()
-        invocation.deadline_ms = time_ms + int(remaining_s * 1000)
+        # Real time: what runs inside compares it with the machine's clock, which nobody moves.
+        invocation.deadline_ms = int((time.time() + remaining_s) * 1000)
         # The function runs while the rest is noted. Nothing of it is read before this turn of the event loop ends.
         booted.channel.deliver(invocation)
         self._watch(now + remaining_s)
@@ -378,6 +379,7 @@ class Environment:
         between, and the caller has the answer sooner."""
         init_ms, self._init_duration_ms = self._init_duration_ms, None
         outcome.duration_ms = duration_ms
+        outcome.log_stream = self._stream_name
         outcome.init_duration_ms = init_ms
         # Since August 2025 a cold start bills init and duration together (AWS documentation).
         outcome.billed_duration_ms = math.ceil(duration_ms if init_ms is None else init_ms + duration_ms)
