@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from lambdad import __version__
 from lambdad.cli.console import Console
-from lambdad.cli.interpreters import runnable_runtimes
 from lambdad.cli.spawning import start_spawner
 from lambdad.config import Settings
 from lambdad.domain.errors import LambdadError
@@ -133,6 +132,8 @@ def _greet(application: Application, settings: Settings, console: Console) -> No
 
 async def _tell_runtimes(application: Application, console: Console) -> None:
     """Some tenths of a second later than the rest: looking for interpreters runs them."""
+    from lambdad.cli.interpreters import runnable_runtimes  # noqa: PLC0415 - not needed before the server is ready
+
     found = await asyncio.to_thread(runnable_runtimes, application.interpreters)
     console.line(f"  {'runtimes':<11} {', '.join(found)}")
     console.line()

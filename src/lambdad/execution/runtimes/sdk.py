@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 import re
 from dataclasses import dataclass
@@ -43,10 +42,19 @@ def installed() -> Sdk | None:
             return None
         origin = Path(spec.origin)
         paths.append(str(origin.parent if origin.name == "__init__.py" else origin))
-    metadata = importlib.metadata.metadata("boto3")
-    lowest = re.search(r">=\s*(\d+)\.(\d+)", str(metadata.json.get("requires_python", "")))
+    metadata = _metadata(Path(paths[0]))
+    lowest = re.search(r">=\s*(\d+)\.(\d+)", metadata.get("Requires-Python", ""))
     first = (int(lowest[1]), int(lowest[2])) if lowest else (3, 8)
-    return Sdk(version=metadata["Version"], paths=tuple(paths), first_python=first)
+    return Sdk(version=metadata.get("Version", ""), paths=tuple(paths), first_python=first)
+
+
+def _metadata(package: Path) -> dict[str, str]:
+    """The head of what was installed with a package. Not importlib.metadata, which takes a tenth of the server's whole
+    start to import."""
+    for file in package.parent.glob(f"{package.name}-*.dist-info/METADATA"):
+        head = file.read_text(encoding="utf-8").partition("\n\n")[0]
+        return {name: value for name, _, value in (line.partition(": ") for line in head.splitlines())}
+    return {}
 
 
 def _dotted(version: tuple[int, int]) -> str:
