@@ -9,46 +9,49 @@ FrontDoor (wire) ── control services ── FunctionRepository ── Sqlite
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import gc
 import logging
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
+from lambdad.app.endpoints import CODE_PATH, CodeDownload, Reset
+from lambdad.app.logs import LogStreams
+from lambdad.app.targets import Functions, QueueTarget, Topics
 from lambdad.clock import SystemClock
 from lambdad.config import Settings
-from lambdad.control.changes import Changed
 from lambdad.control.keys import Keys
 from lambdad.control.plane import ControlPlane
 from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
-from lambdad.domain.destinations import OutgoingMessage
 from lambdad.domain.errors import LambdadError
 from lambdad.domain.functions import FunctionVersion
-from lambdad.domain.queues import MessageAttribute
+from lambdad.event_queue.ledger import LedgerLimits
 from lambdad.event_queue.service import EventQueue
-from lambdad.event_queue.targets import Delivered
 from lambdad.execution.environment import RuntimeVersion
-from lambdad.execution.launcher import Launcher, record_newline
+from lambdad.execution.launcher import Launcher
 from lambdad.execution.pool import IdleExpiry, Pool
 from lambdad.execution.runtimes import catalog as runtimes
 from lambdad.execution.runtimes.interpreters import Interpreters
-from lambdad.execution.sandbox import LogStream
 from lambdad.execution.spawner.client import SpawnerClient
-from lambdad.http.messages import Request, Response
-from lambdad.http.protocol import Exchange
+from lambdad.http.messages import Response
 from lambdad.http.server import HttpServer
 from lambdad.invocation.admission import Admission
 from lambdad.invocation.catalog import Catalog
 from lambdad.invocation.invoker import Invoker
+from lambdad.neighbours.eventbridge.service import EventBridgeService
+from lambdad.neighbours.eventbridge.targets import FunctionTarget, TopicTarget
 from lambdad.neighbours.iam.policies import Policies
 from lambdad.neighbours.iam.roles import Roles
 from lambdad.neighbours.logs.service import LogService
+from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.neighbours.sts.service import Tokens
-from lambdad.storage import clock_offset, reset
-from lambdad.storage.engine import Transaction
-from lambdad.storage.functions import FunctionKey, FunctionRepository
+from lambdad.storage import clock_offset
+from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.keys import AccessKeys, installation_secret
 from lambdad.storage.packages import PackageStore
 from lambdad.storage.roles import Identities
@@ -58,15 +61,17 @@ from lambdad.wire import errors
 from lambdad.wire.access.gate import AuthMode, Gate
 from lambdad.wire.access.hosts import HostNames
 from lambdad.wire.access.links import SignedLinks
-from lambdad.wire.front import FrontDoor, RawRoute
+from lambdad.wire.eventbridge import eventbridge_service
+from lambdad.wire.front import FrontDoor, RawHandler, RawRoute
 from lambdad.wire.iam import iam_service
 from lambdad.wire.lambda_api import invoke, operations
 from lambdad.wire.logs import logs_service
-from lambdad.wire.own import PREFIX
 from lambdad.wire.own_clock import ClockEndpoints
+from lambdad.wire.own_events import EventEndpoints
 from lambdad.wire.own_keys import KeyEndpoints
 from lambdad.wire.own_reset import ResetEndpoint
 from lambdad.wire.service import Service
+from lambdad.wire.sns import SubscriberLinks, sns_service
 from lambdad.wire.sqs import sqs_service
 from lambdad.wire.sts import sts_service
 
@@ -74,12 +79,15 @@ logger = logging.getLogger("lambdad")
 
 STOP_GRACE_S = 10.0
 """How long calls in progress may take when the server is told to stop."""
+SETTLE_AFTER_S = 1.0
+"""A server that has just become ready has something better to do than to collect garbage."""
 CODE_LINK_S = 600
 """A code URL is valid for ten minutes (AWS: botocore model of GetFunction)."""
 ROLE_KEYS_S = 36 * 3600
 """Longer than an environment is kept, because its keys are set once, at its start."""
-CODE_PATH = f"{PREFIX}code/"
 
+
+ResetStep = Callable[[], Awaitable[None]]
 
 TIERS = {
     "T0": "portable, for code that you trust",
@@ -91,6 +99,25 @@ TIERS = {
 
 class IsolationTooWeak(LambdadError):
     """The machine does not give the isolation that was required."""
+
+
+def _settle() -> None:
+    """What exists now lives as long as the server: no collection needs to look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Neighbours:
+    """What takes events and messages."""
+
+    queue: EventQueue
+    sqs: SqsService
+    sns: SnsService
+    eventbridge: EventBridgeService
+
+    def resets(self) -> list[ResetStep]:
+        return [self.queue.reset, self.sqs.reset, self.sns.reset, self.eventbridge.reset]
 
 
 class Application:
@@ -108,6 +135,7 @@ class Application:
         self._stack = contextlib.AsyncExitStack()
         self._server: HttpServer | None = None
         self._isolation = ""
+        self._settling: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Opens the data folder, starts everything, and listens. What was begun is undone when a step fails."""
@@ -116,17 +144,17 @@ class Application:
         except BaseException:
             await self.stop()
             raise
-        # What exists now lives as long as the server: no collection needs to look at it again. The threshold lets a
-        # few hundred invocations pass between two collections instead of seven.
-        gc.collect()
-        gc.freeze()
+        # The threshold lets a few hundred invocations pass between two collections instead of seven.
         gc.set_threshold(50_000, 20, 50)
+        self._settling = asyncio.get_running_loop().call_later(SETTLE_AFTER_S, _settle)
         # The writer's thread needs the interpreter for moments only, but would wait 5 ms for each of them while the
-        # event loop is busy: measured under load, events were accepted at half the rate.
+        # event loop is busy.
         sys.setswitchinterval(0.0005)
 
     async def stop(self) -> None:
         """Lets calls in progress end, then stops everything in the opposite order."""
+        if self._settling is not None:
+            self._settling.cancel()
         stack, self._stack = self._stack, contextlib.AsyncExitStack()
         await stack.aclose()
 
@@ -162,7 +190,6 @@ class Application:
         keys = Keys(AccessKeys(engine))
         await keys.load()
         temporary = TemporaryKeys(await installation_secret(engine, "temporary-keys"))
-        links = SignedLinks(await installation_secret(engine, "links"))
 
         launcher = Launcher(
             self._spawner,
@@ -173,7 +200,7 @@ class Application:
         )
         pool = Pool(
             sandbox=launcher,
-            logs=_LogStreams(logs),
+            logs=LogStreams(logs),
             clock=clock,
             runtime_version=_runtime_version,
             idle_timeout_s=settings.idle_timeout_s,
@@ -202,6 +229,35 @@ class Application:
         await plane.start()
         stack.push_async_callback(plane.stop)
 
+        neighbours = await self._start_neighbours(engine, invoker)
+
+        gate = Gate(AuthMode(settings.auth), keys, temporary)
+        links = SignedLinks(await installation_secret(engine, "links"))
+        front = self._front_door(
+            gate,
+            [
+                self._lambda_service(plane, links),
+                logs_service(logs),
+                sqs_service(neighbours.sqs),
+                sns_service(neighbours.sns),
+                eventbridge_service(neighbours.eventbridge),
+                *self._identity_services(engine, temporary),
+            ],
+            invoke.InvokeApi(invoker, neighbours.queue.intake, _rest_json_error),
+        )
+        endpoints = front.own_endpoints
+        KeyEndpoints(keys, gate).register(endpoints)
+        EventEndpoints(neighbours.queue.ledger).register(endpoints)
+        SubscriberLinks(neighbours.sns).register(endpoints)
+        ClockEndpoints(clock, lambda advanced_s: clock_offset.write(engine, advanced_s)).register(endpoints)
+        ResetEndpoint([*neighbours.resets(), Reset(engine, catalog.changed, logs)]).register(endpoints)
+        endpoints.add("GET", f"{CODE_PATH}*", CodeDownload(packages, links).answer, is_open=True)
+        await self._listen(front)
+        stack.callback(neighbours.sqs.release_waiters)  # first of all: the server would wait for their answers
+
+    async def _start_neighbours(self, engine: SqliteEngine, invoker: Invoker) -> _Neighbours:
+        """The queue of events and the services around it, each a target of the others."""
+        stack, clock = self._stack, self.clock
         sqs = SqsService(engine, clock)
         sqs.start()
         stack.push_async_callback(sqs.stop)
@@ -210,91 +266,63 @@ class Application:
             invoker,
             clock,
             self.telemetry,
-            targets={"sqs": _QueueTarget(sqs)},
-            retry_delays_s=settings.retry_delays_s,
-            concurrency=settings.async_concurrency,
+            targets={"sqs": QueueTarget(sqs)},
+            retry_delays_s=self.settings.retry_delays_s,
+            concurrency=self.settings.async_concurrency,
+            ledger_limits=LedgerLimits(
+                age_s=self.settings.ledger_age_s, size_bytes=self.settings.ledger_size_mb * 1_048_576
+            ),
         )
+        functions = Functions(queue.targets)
+        sns = SnsService(engine, clock, queues=sqs, accept_in=functions.accept_in, base_url=lambda: self.endpoint)
+        topics = Topics(sns)
+        eventbridge = EventBridgeService(
+            engine, clock, sqs=sqs, targets={"lambda": FunctionTarget(functions), "sns": TopicTarget(topics)}
+        )
+        queue.targets.add("sns", topics)
+        queue.targets.add("events", eventbridge.records)
+        sns.start()
+        stack.push_async_callback(sns.stop)
+        eventbridge.start()
+        stack.push_async_callback(eventbridge.stop)
         await queue.start()
         stack.push_async_callback(queue.stop)
+        return _Neighbours(queue=queue, sqs=sqs, sns=sns, eventbridge=eventbridge)
 
-        await self._listen(engine, packages, plane, logs, invoker, catalog.changed, queue, sqs, keys, temporary, links)
-
-    async def _listen(
-        self,
-        engine: SqliteEngine,
-        packages: PackageStore,
-        plane: ControlPlane,
-        logs: LogService,
-        invoker: Invoker,
-        changed: Changed,
-        queue: EventQueue,
-        sqs: SqsService,
-        keys: Keys,
-        temporary: TemporaryKeys,
-        links: SignedLinks,
-    ) -> None:
-        settings, clock = self.settings, self.clock
-        gate = Gate(AuthMode(settings.auth), keys, temporary)
-        identities = Identities(engine)
-        tokens = Tokens(identities, temporary, time.time, requires_roles=settings.auth == "strict")
-
+    def _lambda_service(self, plane: ControlPlane, links: SignedLinks) -> Service:
         def code_url(version: FunctionVersion) -> str:
             name = base64.b64decode(version.code_sha256).hex()
             return self.endpoint + links.sign(f"{CODE_PATH}{name}.zip", time.time() + CODE_LINK_S)
 
-        lambda_service = Service(
-            name="lambda",
-            signing_names=("lambda",),
-            handlers=operations.handlers(plane, runtime_version_arn=runtimes.runtime_version_arn, code_url=code_url),
-        )
-        invoke_api = invoke.InvokeApi(invoker, queue.intake, _rest_json_error)
-        front = FrontDoor(
-            [
-                lambda_service,
-                logs_service(logs),
-                sqs_service(sqs),
-                iam_service(Roles(identities, clock.now), Policies(identities, clock.now)),
-                sts_service(tokens),
-            ],
-            gate,
-            HostNames(settings.host, settings.hostnames),
-            raw_routes=[
-                RawRoute(
-                    service="lambda",
-                    method="POST",
-                    prefix=invoke.PREFIX,
-                    suffix=invoke.SUFFIX,
-                    handler=invoke_api.invoke,
-                ),
-                RawRoute(
-                    service="lambda",
-                    method="POST",
-                    prefix=invoke.STREAM_PREFIX,
-                    suffix=invoke.STREAM_SUFFIX,
-                    handler=invoke_api.invoke_with_response_stream,
-                ),
-                *(
-                    RawRoute(
-                        service="lambda",
-                        method="POST",
-                        prefix=invoke.ASYNC_PREFIX,
-                        suffix=suffix,
-                        handler=invoke_api.invoke_async,
-                    )
-                    for suffix in (invoke.ASYNC_SUFFIX, f"{invoke.ASYNC_SUFFIX}/")
-                ),
-            ],
-        )
-        KeyEndpoints(keys, gate).register(front.own_endpoints)
-        ResetEndpoint([queue.reset, sqs.reset, _Reset(engine, changed, logs)]).register(front.own_endpoints)
-        ClockEndpoints(clock, lambda advanced_s: clock_offset.write(engine, advanced_s)).register(front.own_endpoints)
-        front.own_endpoints.add("GET", f"{CODE_PATH}*", _CodeDownload(packages, links).answer, is_open=True)
+        handlers = operations.handlers(plane, runtime_version_arn=runtimes.runtime_version_arn, code_url=code_url)
+        return Service(name="lambda", signing_names=("lambda",), handlers=handlers)
 
+    def _identity_services(self, engine: SqliteEngine, temporary: TemporaryKeys) -> list[Service]:
+        identities, now = Identities(engine), self.clock.now
+        tokens = Tokens(identities, temporary, time.time, requires_roles=self.settings.auth == "strict")
+        return [iam_service(Roles(identities, now), Policies(identities, now)), sts_service(tokens)]
+
+    def _front_door(self, gate: Gate, services: list[Service], api: invoke.InvokeApi) -> FrontDoor:
+        def route(prefix: str, suffix: str, handler: RawHandler) -> RawRoute:
+            return RawRoute(service="lambda", method="POST", prefix=prefix, suffix=suffix, handler=handler)
+
+        return FrontDoor(
+            services,
+            gate,
+            HostNames(self.settings.host, self.settings.hostnames),
+            raw_routes=[
+                route(invoke.PREFIX, invoke.SUFFIX, api.invoke),
+                route(invoke.STREAM_PREFIX, invoke.STREAM_SUFFIX, api.invoke_with_response_stream),
+                route(invoke.ASYNC_PREFIX, invoke.ASYNC_SUFFIX, api.invoke_async),
+                route(invoke.ASYNC_PREFIX, f"{invoke.ASYNC_SUFFIX}/", api.invoke_async),
+            ],
+        )
+
+    async def _listen(self, front: FrontDoor) -> None:
         self._stack.push_async_callback(front.finish, STOP_GRACE_S)
         server = HttpServer(front)
-        await server.start(settings.host, settings.port)
+        await server.start(self.settings.host, self.settings.port)
         self._stack.push_async_callback(server.stop, STOP_GRACE_S)
-        self._stack.callback(sqs.release_waiters)  # first of all: the server would wait for their answers
         self._server = server
 
     async def _check_tier(self) -> None:
@@ -312,84 +340,6 @@ class Application:
     async def _run_loop(self, loop: IdleExpiry) -> None:
         loop.start()
         self._stack.push_async_callback(loop.stop)
-
-
-class _QueueTarget:
-    """Queues as targets of records and dead letters."""
-
-    def __init__(self, sqs: SqsService) -> None:
-        self._sqs = sqs
-
-    def put_in(self, tx: Transaction, arn: str, message: OutgoingMessage) -> Delivered:
-        function = message.function_arn.split(":")[6]
-        trace = {"AWSTraceHeader": MessageAttribute("String", message.trace)} if message.trace else {}
-        delivery = self._sqs.put_in(
-            tx,
-            arn,
-            message.body.decode("utf-8"),
-            {name: MessageAttribute(one.data_type, one.value) for name, one in message.attributes.items()},
-            trace,
-            sender_id=f"AROA:{function}",
-        )
-        return lambda: self._sqs.delivered(delivery)
-
-
-class _LogStreams:
-    """Opens the log stream of an environment in CloudWatch Logs."""
-
-    def __init__(self, logs: LogService) -> None:
-        self._writer = logs.writer
-
-    def open(self, version: FunctionVersion, stream: str) -> LogStream:
-        return self._writer.stream(
-            version.account,
-            version.region,
-            version.logging.log_group,
-            stream,
-            record_newline=record_newline(version),
-        )
-
-
-class _Reset:
-    """Removes functions, logs and roles; running invocations end as after a deletion."""
-
-    def __init__(self, engine: SqliteEngine, changed: Changed, logs: LogService) -> None:
-        self._engine = engine
-        self._changed = changed
-        self._logs = logs
-
-    async def __call__(self) -> None:
-        def job(tx: Transaction) -> list[FunctionKey]:
-            reset.logs(tx)
-            reset.identities(tx)
-            return reset.functions(tx)
-
-        for key in await self._engine.write(job):
-            self._changed(key.account, key.region, key.name)
-        self._logs.retention.wake()
-
-
-class _CodeDownload:
-    """`GET /_lambdad/code/<sha256>.zip`, for whoever has a signed link from GetFunction."""
-
-    def __init__(self, packages: PackageStore, links: SignedLinks) -> None:
-        self._packages = packages
-        self._links = links
-
-    async def answer(self, exchange: Exchange) -> Response:
-        request: Request = exchange.request
-        if not self._links.allows(request.path, request.query, time.time()):
-            return _message(403, "This link is not valid, or no longer. Call GetFunction for a new one.")
-        name = request.path.removeprefix(CODE_PATH).removesuffix(".zip")
-        try:
-            archive = await self._packages.read(base64.b64encode(bytes.fromhex(name)).decode("ascii"))
-        except (OSError, ValueError):
-            return _message(404, "This code is no longer there: the function was updated or deleted.")
-        return Response(200, [("content-type", "application/zip")], archive)
-
-
-def _message(status: int, text: str) -> Response:
-    return Response(status, [("content-type", "text/plain; charset=utf-8")], text.encode())
 
 
 def _rest_json_error(error: LambdadError, request_id: str) -> Response:
