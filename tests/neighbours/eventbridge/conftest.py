@@ -16,7 +16,8 @@ from lambdad.domain.queues import QueueAddress, ReceivedMessage
 from lambdad.domain.rules import RuleSettings, Target
 from lambdad.neighbours.eventbridge.events import Entry, EntryResult
 from lambdad.neighbours.eventbridge.service import EventBridgeService
-from lambdad.neighbours.eventbridge.targets import FunctionTarget, TargetInput, TopicTarget
+from lambdad.neighbours.eventbridge.targets import TargetInput
+from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.storage.engine import Transaction
 from lambdad.storage.sqlite import SqliteEngine
@@ -50,14 +51,6 @@ class Functions:
         return delivered
 
 
-class Topics:
-    def __init__(self) -> None:
-        self.published: list[tuple[str, str]] = []
-
-    def publish_in(self, tx: Transaction, topic_arn: str, message: str) -> Callable[[], None]:
-        return lambda: self.published.append((topic_arn, message))
-
-
 class Remote:
     """Targets outside of the server; those whose ARN has `remote` in it."""
 
@@ -81,12 +74,15 @@ class Bridge:
         self.engine = engine
         self.clock = clock
         self.sqs = SqsService(engine, clock)
-        self.functions, self.topics, self.remote = Functions(), Topics(), Remote()
+        self.functions, self.remote = Functions(), Remote()
+        accept_in = self.functions.accept_in
+        self.sns = SnsService(engine, clock, queues=self.sqs, accept_in=accept_in, base_url=lambda: "http://localhost")
         self.service = EventBridgeService(
             engine,
             clock,
             sqs=self.sqs,
-            targets={"lambda": FunctionTarget(self.functions), "sns": TopicTarget(self.topics)},
+            sns=self.sns,
+            accept_in=accept_in,
             remote=self.remote,
         )
 

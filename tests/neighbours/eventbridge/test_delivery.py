@@ -9,6 +9,7 @@ import pytest
 
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.rules import BusAddress, BusEvent, BusSettings
+from lambdad.domain.topics import TopicAddress
 from lambdad.neighbours.eventbridge.targets import TargetBusy, TargetRefused
 from lambdad.neighbours.logs.service import LogService
 from lambdad.storage.engine import Transaction
@@ -29,7 +30,7 @@ BUS_ARN = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus"
 
 async def test_an_event_as_it_arrives(bridge: Bridge):
     await bridge.queue()
-    await bridge.rule("r", QUEUE_ARN, FUNCTION_ARN, TOPIC_ARN)
+    await bridge.rule("r", QUEUE_ARN, FUNCTION_ARN)
     moment = datetime(2026, 1, 31, 12, 0, 5, 999_000, tzinfo=UTC)
     (result,) = await bridge.put(an_entry({"a": "é"}, time=moment, resources=("arn:x",)))
     (message,) = await bridge.messages()
@@ -38,7 +39,21 @@ async def test_an_event_as_it_arrives(bridge: Bridge):
         f'"time":"2026-01-31T12:00:05Z","region":"{REGION}","resources":["arn:x"],"detail":{{"a":"\\u00e9"}}}}'
     )
     assert bridge.functions.delivered == [(FUNCTION_ARN, json.loads(message.body))]
-    assert bridge.topics.published == [(TOPIC_ARN, message.body)]
+
+
+async def test_a_topic_hands_on(bridge: Bridge):
+    await bridge.queue()
+    await bridge.queue("dead")
+    topic = TopicAddress(ACCOUNT, REGION, "t")
+    await bridge.sns.topics.create(topic, {})
+    await bridge.sns.subscriptions.subscribe(topic, "sqs", QUEUE_ARN, {}, a_caller())
+    await bridge.rule("r", TOPIC_ARN, {"Arn": f"{TOPIC_ARN}2", "DeadLetterConfig": {"Arn": DEAD_ARN}})
+    (result,) = await bridge.put()
+    (envelope,) = await bridge.bodies()
+    assert envelope["TopicArn"] == TOPIC_ARN
+    assert json.loads(envelope["Message"])["id"] == result.event_id
+    (dead,) = await bridge.messages("dead")
+    assert attributes_of(dead)["ERROR_CODE"] == "NO_RESOURCE"
 
 
 async def test_only_matching_rules_that_are_enabled(bridge: Bridge):
