@@ -114,20 +114,27 @@ def _explained(error: OSError, settings: Settings) -> str:
 
 
 def _greet(application: Application, settings: Settings, console: Console) -> None:
-    console.line(f"lambdad {__version__} is ready at {application.endpoint}")
-    console.line()
-    console.line("  Point your AWS tools at it by pasting this into their shell:")
-    console.line(f"    export AWS_ENDPOINT_URL={application.endpoint}")
-    if settings.auth == "dev":
-        console.line("    export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
-    else:
-        console.line("    export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…    # from `lambdad keys create`")
-    console.line(f"    export AWS_DEFAULT_REGION={settings.region}")
-    console.line()
-    for name, text in application.facts().items():
-        console.line(f"  {name:<11} {text}")
-    console.line(f"  {'data':<11} {settings.data}")
-    console.line(f"  {'access':<11} {settings.auth}")
+    keys = (
+        "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test"
+        if settings.auth == "dev"
+        else "AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…    # from `lambdad keys create`"
+    )
+    facts = {**application.facts(), "data": settings.data, "access": settings.auth}
+    # In one piece: who waits for the first line finds the others too.
+    console.line(
+        "\n".join(
+            (
+                f"lambdad {__version__} is ready at {application.endpoint}",
+                "",
+                "  Point your AWS tools at it by pasting this into their shell:",
+                f"    export AWS_ENDPOINT_URL={application.endpoint}",
+                f"    export {keys}",
+                f"    export AWS_DEFAULT_REGION={settings.region}",
+                "",
+                *(f"  {name:<11} {text}" for name, text in facts.items()),
+            )
+        )
+    )
 
 
 async def _tell_runtimes(application: Application, console: Console) -> None:
