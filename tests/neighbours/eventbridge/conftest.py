@@ -16,7 +16,7 @@ from lambdad.domain.queues import QueueAddress, ReceivedMessage
 from lambdad.domain.rules import RuleSettings, Target
 from lambdad.neighbours.eventbridge.events import Entry, EntryResult
 from lambdad.neighbours.eventbridge.service import EventBridgeService
-from lambdad.neighbours.eventbridge.targets import TargetInput
+from lambdad.neighbours.eventbridge.targets import FunctionTarget, TargetInput, TopicTarget
 from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.storage.engine import Transaction
@@ -51,6 +51,17 @@ class Functions:
         return delivered
 
 
+class Topics:
+    """Real topics, as the server connects them."""
+
+    def __init__(self, sns: SnsService) -> None:
+        self._sns = sns
+
+    def publish_in(self, tx: Transaction, topic_arn: str, message: str) -> Callable[[], None]:
+        published = self._sns.publish_in(tx, topic_arn, message)
+        return lambda: self._sns.delivered(published)
+
+
 class Remote:
     """Targets outside of the server; those whose ARN has `remote` in it."""
 
@@ -81,8 +92,7 @@ class Bridge:
             engine,
             clock,
             sqs=self.sqs,
-            sns=self.sns,
-            accept_in=accept_in,
+            targets={"lambda": FunctionTarget(self.functions), "sns": TopicTarget(Topics(self.sns))},
             remote=self.remote,
         )
 

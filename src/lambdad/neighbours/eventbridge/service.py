@@ -14,18 +14,14 @@ from lambdad.neighbours.eventbridge.loops import Redelivery, Scheduler
 from lambdad.neighbours.eventbridge.records import InvocationRecords, put_event_in
 from lambdad.neighbours.eventbridge.rules import RuleControl
 from lambdad.neighbours.eventbridge.targets import (
-    AcceptIn,
     Delivered,
     EmbeddedTarget,
     EmbeddedTargets,
-    FunctionTarget,
     LogGroupTarget,
     NoRemoteTargets,
     QueueTarget,
     RemoteTargets,
-    TopicTarget,
 )
-from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.storage import rules as storage
 from lambdad.storage.engine import Engine, Transaction
@@ -34,9 +30,8 @@ from lambdad.storage.engine import Engine, Transaction
 class EventBridgeService:
     """Buses, rules and targets on the store of `engine`, in the time of `clock`.
 
-    `sqs` takes events and dead letters, `sns` and `accept_in` what goes to topics and functions; log groups are always
-    targets. `targets` brings others, by the service in their ARNs. `records` is for the event queue: buses as
-    destinations of invocations.
+    `sqs` takes events and dead letters; log groups are always targets. `targets` brings others, by the service in
+    their ARNs: `lambda`, `sns`. `records` is for the event queue: buses as destinations of invocations.
     """
 
     def __init__(
@@ -45,8 +40,6 @@ class EventBridgeService:
         clock: JumpingClock,
         *,
         sqs: SqsService | None = None,
-        sns: SnsService | None = None,
-        accept_in: AcceptIn | None = None,
         targets: Mapping[str, EmbeddedTarget] | None = None,
         remote: RemoteTargets | None = None,
     ) -> None:
@@ -55,10 +48,6 @@ class EventBridgeService:
         self.targets = EmbeddedTargets({"logs": LogGroupTarget(clock), **(targets or {})})
         if queues is not None:
             self.targets.add("sqs", queues)
-        if sns is not None:
-            self.targets.add("sns", TopicTarget(sns))
-        if accept_in is not None:
-            self.targets.add("lambda", FunctionTarget(accept_in))
         sender = remote or NoRemoteTargets()
         self._dispatcher = Dispatcher(self.targets, queues, sender, clock, self._wake_redelivery)
         self.scheduler = Scheduler(engine, self._dispatcher, clock)

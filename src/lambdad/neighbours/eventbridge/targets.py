@@ -16,7 +16,6 @@ from lambdad.domain import errors as domain
 from lambdad.domain.errors import LambdadError, ServiceError
 from lambdad.domain.queues import FIFO_SUFFIX, MessageAttribute
 from lambdad.domain.rules import Target
-from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.storage import logs
 from lambdad.storage.engine import Transaction
@@ -25,10 +24,6 @@ from lambdad.storage.logs import StreamBatch, StreamName
 
 Delivered = Callable[[], None]
 """Called on the event loop once the transaction is committed: wakes whoever waits for what was delivered."""
-
-AcceptIn = Callable[[Transaction, str, bytes], Delivered]
-"""The way into the queue of asynchronous invocations: transaction, function ARN, event. Raises a LambdadError before it
-has written anything."""
 
 MAX_INPUT_BYTES: Final = 1_048_576
 
@@ -87,29 +82,42 @@ class NoRemoteTargets:
         raise TargetRefused("SDK_CLIENT_ERROR", f"{item.target.arn} is not a target outside of this server.")
 
 
+class FunctionEvents(Protocol):
+    """The way into the queue of asynchronous invocations."""
+
+    def accept_in(self, tx: Transaction, function_arn: str, event: bytes) -> Delivered:
+        """Accepts an event. Raises a LambdadError if there is no such function or the event is too large."""
+
+
+class TopicMessages(Protocol):
+    """The way into topics."""
+
+    def publish_in(self, tx: Transaction, topic_arn: str, message: str) -> Delivered:
+        """Publishes a message. Raises a LambdadError if there is no such topic or the message is too large."""
+
+
 class FunctionTarget:
     """Functions, through their queue of events."""
 
-    def __init__(self, accept_in: AcceptIn) -> None:
-        self._accept_in = accept_in
+    def __init__(self, functions: FunctionEvents) -> None:
+        self._functions = functions
 
     def put_in(self, tx: Transaction, item: TargetInput) -> Delivered:
         try:
             json.loads(item.text)
         except (ValueError, RecursionError):
             raise TargetRefused("INVALID_JSON", "The input of a function must be JSON.") from None
-        return self._accept_in(tx, item.target.arn, item.text.encode())
+        return self._functions.accept_in(tx, item.target.arn, item.text.encode())
 
 
 class TopicTarget:
     """Topics."""
 
-    def __init__(self, sns: SnsService) -> None:
-        self._sns = sns
+    def __init__(self, topics: TopicMessages) -> None:
+        self._topics = topics
 
     def put_in(self, tx: Transaction, item: TargetInput) -> Delivered:
-        published = self._sns.publish_in(tx, item.target.arn, item.text, trace=item.trace)
-        return lambda: self._sns.delivered(published)
+        return self._topics.publish_in(tx, item.target.arn, item.text)
 
 
 class QueueTarget:
