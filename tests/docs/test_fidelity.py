@@ -7,33 +7,35 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from lambdad.wire.eventbridge import eventbridge_service
 from lambdad.wire.iam import iam_service
 from lambdad.wire.lambda_api import operations
 from lambdad.wire.logs import logs_service
+from lambdad.wire.sns import sns_service
 from lambdad.wire.sqs import sqs_service
 from lambdad.wire.sts import sts_service
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
 
-SERVICES = ("Lambda", "CloudWatch Logs", "SQS", "IAM", "STS")
+SERVICES = ("Lambda", "CloudWatch Logs", "SQS", "SNS", "EventBridge", "IAM", "STS")
 INVOKING = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
 """Written by hand, beside the table of handlers."""
 
 
 def offered(service: str) -> set[str]:
     anything = MagicMock()
-    match service:
-        case "Lambda":
-            return set(operations.handlers(anything, runtime_version_arn=anything, code_url=anything)) | INVOKING
-        case "CloudWatch Logs":
-            return set(logs_service(anything).handlers)
-        case "SQS":
-            return set(sqs_service(anything).handlers)
-        case "IAM":
-            return set(iam_service(anything, anything).handlers)
-        case _:
-            return set(sts_service(anything).handlers)
+    if service == "Lambda":
+        return set(operations.handlers(anything, runtime_version_arn=anything, code_url=anything)) | INVOKING
+    made = {
+        "CloudWatch Logs": lambda: logs_service(anything),
+        "SQS": lambda: sqs_service(anything),
+        "SNS": lambda: sns_service(anything),
+        "EventBridge": lambda: eventbridge_service(anything),
+        "IAM": lambda: iam_service(anything, anything),
+        "STS": lambda: sts_service(anything),
+    }
+    return set(made[service]().handlers)
 
 
 def paragraph(service: str) -> str:
