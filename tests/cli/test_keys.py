@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lambdad.cli import main
+from tests.conftest import StartServer
 
 
 @pytest.fixture
@@ -61,6 +62,27 @@ def test_what_cannot_be_done_is_told(data: Path, arguments: tuple[str, ...], tex
     result = keys(*arguments)
     assert result.exit_code == 1
     assert text in result.output
+
+
+def test_the_server_whose_lines_were_pasted_is_asked(start_server: StartServer, tmp_path, monkeypatch):
+    server = start_server()
+    monkeypatch.delenv("LAMBDAD_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    key = made()
+    assert not (tmp_path / "home").exists()
+    assert key["access_key_id"] in keys("list").output
+    other = made("--data", str(tmp_path / "other"))
+    assert other["access_key_id"] not in keys("list").output
+    assert other["access_key_id"] in keys("list", "--data", str(tmp_path / "other")).output
+
+
+def test_the_first_key_needs_no_server(tmp_path, monkeypatch):
+    monkeypatch.delenv("LAMBDAD_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    made()
+    assert (tmp_path / "home" / "lambdad" / "lambdad.db").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import botocore.session
 import click
@@ -62,15 +63,18 @@ def make_client(service: str, endpoint_url: str | None, session: botocore.sessio
 
 
 def resolve_endpoint(session: botocore.session.Session, service: str, given: str | None) -> str:
-    """The endpoint given, else the configured one (variables or profile), else the local default."""
-    if given:
-        return given
-    configured = ConfiguredEndpointProvider(
+    """The endpoint given, else the configured one, else the local default."""
+    return given or configured_endpoint(session, service) or DEFAULT_ENDPOINT
+
+
+def configured_endpoint(session: botocore.session.Session, service: str) -> str | None:
+    """The endpoint that variables such as AWS_ENDPOINT_URL or the profile name."""
+    endpoint: str | None = ConfiguredEndpointProvider(
         full_config=session.full_config,
         scoped_config=session.get_scoped_config(),
         client_name=service,
     ).provide()
-    return configured or DEFAULT_ENDPOINT
+    return endpoint
 
 
 def speaks_to_server(command: F) -> F:
@@ -81,7 +85,8 @@ def speaks_to_server(command: F) -> F:
         try:
             return command(*args, **kwargs)
         except EndpointConnectionError as error:
-            endpoint = error.kwargs.get("endpoint_url", "the endpoint")
+            url = urlsplit(error.kwargs.get("endpoint_url", ""))
+            endpoint = f"{url.scheme}://{url.netloc}" if url.netloc else "the endpoint"
             raise click.ClickException(
                 f"Nothing answers at {endpoint}. Start the server with `lambdad up`, or name it with --endpoint-url."
             ) from None

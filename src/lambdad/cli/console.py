@@ -8,7 +8,6 @@ put into words a batch at a time.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import queue
@@ -16,12 +15,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.invocations import Ending, Outcome
 from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
+
+if TYPE_CHECKING:
+    import asyncio
 
 SLOW_STEP_S = 0.7
 BATCH_S = 0.1
@@ -81,6 +84,8 @@ class Console:
 
     def watch(self, telemetry: Telemetry) -> None:
         """Prints a line for each invocation from now on, if invocations are to be shown."""
+        import asyncio  # noqa: PLC0415 - not before the spawner is started
+
         if self._show_invocations:
             with contextlib.suppress(RuntimeError):
                 self._loop = asyncio.get_running_loop()

@@ -7,13 +7,15 @@ server is made before the server starts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
+from botocore.exceptions import EndpointConnectionError
 
-from lambdad.cli.client import call_own, endpoint_option, speaks_to_server
+from lambdad.cli.client import call_own, configured_endpoint, endpoint_option, make_session, speaks_to_server
 from lambdad.cli.options import load_settings
 from lambdad.control.keys import Keys
 from lambdad.domain.errors import LambdadError
@@ -26,7 +28,9 @@ T = TypeVar("T")
 PATH = "/_lambdad/keys"
 DEFAULT_ACCOUNT = "000000000000"
 
-data_option = click.option("--data", metavar="DIR", help="Data folder of the server. [LAMBDAD_DATA]")
+data_option = click.option(
+    "--data", envvar="LAMBDAD_DATA", metavar="DIR", help="Data folder of the server. [LAMBDAD_DATA]"
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -115,9 +119,16 @@ def revoke(access_key_id: str, data: str | None, endpoint_url: str | None) -> No
 def _run(
     data: str | None, endpoint_url: str | None, directly: Callable[[Keys], Awaitable[T]], asked: Callable[[], T]
 ) -> T:
-    """Works on the data folder if no server has it, else asks the server; always the server if one is named."""
+    """Asks the server if one is named; else works on the data folder, or asks the server that has it.
+
+    A key in another folder than that of the server whose export lines were pasted would be of no use: AWS_ENDPOINT_URL
+    counts as naming a server too, unless a folder is named or nothing answers there.
+    """
     if endpoint_url:
         return asked()
+    if not data and configured_endpoint(make_session(), "lambda"):
+        with contextlib.suppress(EndpointConnectionError):
+            return asked()
     folder = load_settings({"data": data}).data
 
     async def on_folder() -> T:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lambdad.neighbours.logs.service import LogService
-from lambdad.neighbours.logs.writer import LogStreamHandle, LogWriter
+from lambdad.neighbours.logs.writer import STORE_AGAIN_S, LogStreamHandle, LogWriter
 from lambdad.storage.engine import StorageFull
 from lambdad.storage.logs import LogStorage, StreamBatch, StreamIds
 from lambdad.storage.sqlite import SqliteEngine
@@ -152,6 +152,22 @@ async def test_what_could_not_be_stored_is_kept_in_its_order(engine: SqliteEngin
     logs = LogService(engine, clock)
     assert await messages(logs) == ["1\n", "2\n"]
     assert writer.statistics()["unflushed_bytes"] == 0
+
+
+async def test_a_full_disk_is_told_once_and_tried_again(
+    engine: SqliteEngine, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = RefusingStorage(engine)
+    writer = LogWriter(storage, clock)
+    a_stream(writer).append(NOW_MS, b"1\n")
+    assert [await writer.run_once() for _ in range(3)] == [STORE_AGAIN_S] * 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "The disk is full." in caplog.text
+    assert "Traceback" not in caplog.text
+    storage.is_full = False
+    assert await writer.run_once() is None
+    assert caplog.messages[1:] == ["Function logs are stored again."]
+    assert await messages(LogService(engine, clock)) == ["1\n"]
 
 
 async def test_memory_is_bounded_and_the_noisiest_stream_loses_its_oldest(

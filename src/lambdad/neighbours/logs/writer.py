@@ -25,6 +25,7 @@ FLUSH_INTERVAL_S: Final = 0.5
 """What a crash may lose at most. Each flush takes the interpreter from the event loop some twenty times."""
 UNFLUSHED_LIMIT: Final = 16 * 1024 * 1024
 """Bytes in memory, of all streams, those being written included."""
+STORE_AGAIN_S: Final = 1.0
 _KINDS: Final = {RECORD_NEWLINE: Kind.LINES, b"\r": Kind.LINES_CR}
 _CHUNK_OVERHEAD: Final = 128
 """What a chunk takes in memory besides its text, about."""
@@ -137,6 +138,8 @@ class LogWriter(Loop):
         self._dirty: dict[LogStreamHandle, None] = {}
         self._unflushed = 0
         self._is_due = False
+        self._is_refused = False
+        """The storage refused the last flush of the loop."""
         """A flush is scheduled."""
         self._flushing: asyncio.Task[None] | None = None
         self._open_streams = 0
@@ -180,13 +183,19 @@ class LogWriter(Loop):
             logger.warning("%d bytes of function logs wait in memory: %s", self._unflushed, error)
 
     async def run_once(self) -> float | None:
-        """Stores what is there. Raises StorageError, after which the loop tries again."""
+        """Stores what is there; tries again in a second when the storage refuses, which is told once."""
         self._is_due = False
         try:
             await self.flush()
-        except StorageError:
+        except StorageError as error:
             self._is_due = True  # the loop itself comes back
-            raise
+            if not self._is_refused:
+                self._is_refused = True
+                logger.error("Function logs cannot be stored, trying again every second: %s", error)
+            return STORE_AGAIN_S
+        if self._is_refused:
+            self._is_refused = False
+            logger.warning("Function logs are stored again.")
         return None
 
     async def stop(self) -> None:
