@@ -80,12 +80,23 @@ class DeliveryFailed:
     is_dead_letter: bool
 
 
+@dataclass(slots=True, kw_only=True)
+class RecursionStopped:
+    """A call was refused because it belongs to a chain of calls that is too long."""
+
+    account: str
+    region: str
+    function: str
+    qualifier: str
+
+
 class Telemetry:
     """Hands events to whoever listens, at once and on the same thread."""
 
     def __init__(self) -> None:
         self.attempt_finished: list[Callable[[AttemptFinished], None]] = []
         self.attempt_throttled: list[Callable[[AttemptThrottled], None]] = []
+        self.recursion_stopped: list[Callable[[RecursionStopped], None]] = []
         self.event_accepted: list[Callable[[EventAccepted], None]] = []
         self.event_attempted: list[Callable[[EventAttempted], None]] = []
         self.event_ended: list[Callable[[EventEnded], None]] = []

@@ -42,6 +42,8 @@ from lambdad.http.server import HttpServer
 from lambdad.invocation.admission import Admission
 from lambdad.invocation.catalog import Catalog
 from lambdad.invocation.invoker import Invoker
+from lambdad.neighbours.cloudwatch.collector import Collector
+from lambdad.neighbours.cloudwatch.service import CloudWatchService
 from lambdad.neighbours.eventbridge.service import EventBridgeService
 from lambdad.neighbours.eventbridge.targets import FunctionTarget, TopicTarget
 from lambdad.neighbours.iam.policies import Policies
@@ -61,6 +63,7 @@ from lambdad.wire import errors
 from lambdad.wire.access.gate import AuthMode, Gate
 from lambdad.wire.access.hosts import HostNames
 from lambdad.wire.access.links import SignedLinks
+from lambdad.wire.cloudwatch import cloudwatch_service
 from lambdad.wire.eventbridge import eventbridge_service
 from lambdad.wire.front import FrontDoor, RawHandler, RawRoute
 from lambdad.wire.iam import iam_service
@@ -69,6 +72,7 @@ from lambdad.wire.logs import logs_service
 from lambdad.wire.own_clock import ClockEndpoints
 from lambdad.wire.own_events import EventEndpoints
 from lambdad.wire.own_keys import KeyEndpoints
+from lambdad.wire.own_metrics import MetricsEndpoint
 from lambdad.wire.own_reset import ResetEndpoint
 from lambdad.wire.service import Service
 from lambdad.wire.sns import SubscriberLinks, sns_service
@@ -216,6 +220,9 @@ class Application:
         for key, reserved in await repository.reservations():
             admission.function(key.account, key.region, key.name).set_reserved(reserved)
         catalog = Catalog(repository, pool, admission)
+        collector = Collector(engine, clock, self.telemetry, admission.take_peaks)
+        collector.start()
+        stack.push_async_callback(collector.stop)
         invoker = Invoker(catalog, clock, self.telemetry)
         plane = ControlPlane(
             repository,
@@ -241,6 +248,7 @@ class Application:
                 sqs_service(neighbours.sqs),
                 sns_service(neighbours.sns),
                 eventbridge_service(neighbours.eventbridge),
+                cloudwatch_service(CloudWatchService(engine, clock, collector), clock.time_ms),
                 *self._identity_services(engine, temporary),
             ],
             invoke.InvokeApi(invoker, neighbours.queue.intake, _rest_json_error),
@@ -248,6 +256,7 @@ class Application:
         endpoints = front.own_endpoints
         KeyEndpoints(keys, gate).register(endpoints)
         EventEndpoints(neighbours.queue.ledger).register(endpoints)
+        MetricsEndpoint(collector).register(endpoints)
         SubscriberLinks(neighbours.sns).register(endpoints)
         ClockEndpoints(clock, lambda advanced_s: clock_offset.write(engine, advanced_s)).register(endpoints)
         ResetEndpoint([*neighbours.resets(), Reset(engine, catalog.changed, logs)]).register(endpoints)

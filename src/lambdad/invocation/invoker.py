@@ -14,7 +14,7 @@ from lambdad.domain.traces import trace_header
 from lambdad.execution.environment import Flow, PendingCall, ResponseSink
 from lambdad.execution.pool import VersionPool
 from lambdad.invocation.catalog import Catalog, Target
-from lambdad.telemetry import AttemptFinished, AttemptThrottled, Telemetry
+from lambdad.telemetry import AttemptFinished, AttemptThrottled, RecursionStopped, Telemetry
 
 __all__ = ["Done", "Flow", "Invoker", "ResponseSink"]
 
@@ -75,10 +75,19 @@ class Invoker:
                 f"The function is currently in the following state: {state.value}"
             )
 
-    @staticmethod
-    def check_recursion(target: Target, trace: str) -> None:
+    def check_recursion(self, target: Target, trace: str) -> None:
         """Raises RecursiveInvocation for one call too many of a chain, unless the function allows it."""
-        if is_recursive(trace) and target.entry.loaded.function.recursive_loop == "Terminate":
+        function = target.entry.loaded.function
+        if is_recursive(trace) and function.recursive_loop == "Terminate":
+            for listener in self._telemetry.recursion_stopped:
+                listener(
+                    RecursionStopped(
+                        account=function.account,
+                        region=function.region,
+                        function=function.name,
+                        qualifier=target.qualifier,
+                    )
+                )
             raise RecursiveInvocation(
                 f"The call of {target.invoked_arn} was stopped: it belongs to a chain of more than {LONGEST_CHAIN} "
                 "invocations. PutFunctionRecursionConfig can allow such chains."

@@ -1,0 +1,1 @@
+"""CloudWatch metrics: what functions did, and what clients put."""

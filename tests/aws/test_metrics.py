@@ -1,0 +1,138 @@
+"""Metrics through boto3 on a real server: CloudWatch in JSON and in the query form, and the text for Prometheus."""
+
+from __future__ import annotations
+
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.aws.deploying import Deployer
+from tests.conftest import StartServer
+from tests.running import RunningServer
+
+pytestmark = pytest.mark.server
+
+HANDLER = "def handler(event, context):\n    if event.get('fail'): raise Exception('no')\n    return 1\n"
+
+
+def queries(name: str, **stats: str) -> list[dict[str, Any]]:
+    dimensions = [{"Name": "FunctionName", "Value": name}]
+    return [
+        {
+            "Id": metric.lower(),
+            "MetricStat": {
+                "Metric": {"Namespace": "AWS/Lambda", "MetricName": metric, "Dimensions": dimensions},
+                "Period": 3600,
+                "Stat": stat,
+            },
+        }
+        for metric, stat in stats.items()
+    ]
+
+
+def values(client: Any, wanted: list[dict[str, Any]]) -> dict[str, float]:
+    """The sum of all periods around now, by id."""
+    now = datetime.now(UTC)
+    answer = client.get_metric_data(
+        MetricDataQueries=wanted, StartTime=now - timedelta(hours=2), EndTime=now + timedelta(days=2)
+    )
+    return {result["Id"]: sum(result["Values"]) for result in answer["MetricDataResults"]}
+
+
+def test_calls_count_for_their_function(server: RunningServer, deploy: Deployer, lambda_client: Any) -> None:
+    name = deploy(HANDLER)
+    for payload in (b"{}", b"{}", b'{"fail": true}'):
+        lambda_client.invoke(FunctionName=name, Payload=payload)
+    client = server.client("cloudwatch")
+    found = values(
+        client,
+        queries(name, Invocations="Sum", Errors="Sum", Throttles="Sum", Duration="p50", ConcurrentExecutions="Maximum"),
+    )
+    assert found.pop("duration") > 0
+    assert found == {"invocations": 3, "errors": 1, "throttles": 0, "concurrentexecutions": 1}
+
+
+def test_throttles_count(server: RunningServer, deploy: Deployer, lambda_client: Any) -> None:
+    name = deploy(HANDLER)
+    lambda_client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    with pytest.raises(lambda_client.exceptions.TooManyRequestsException):
+        lambda_client.invoke(FunctionName=name)
+    found = values(server.client("cloudwatch"), queries(name, Throttles="Sum", Invocations="Sum"))
+    assert found == {"throttles": 1, "invocations": 0}
+
+
+def test_metrics_are_listed_by_their_dimensions(server: RunningServer, deploy: Deployer, lambda_client: Any) -> None:
+    name = deploy(HANDLER)
+    lambda_client.invoke(FunctionName=name, Qualifier="$LATEST")
+    found = server.client("cloudwatch").list_metrics(
+        Namespace="AWS/Lambda", MetricName="Invocations", Dimensions=[{"Name": "FunctionName", "Value": name}]
+    )["Metrics"]
+    assert sorted([{one["Name"]: one["Value"] for one in metric["Dimensions"]} for metric in found], key=len) == [
+        {"FunctionName": name},
+        {"FunctionName": name, "Resource": f"{name}:$LATEST"},
+        {"FunctionName": name, "Resource": f"{name}:$LATEST", "ExecutedVersion": "$LATEST"},
+    ]
+
+
+def test_own_metrics_in_statistics(server: RunningServer) -> None:
+    client = server.client("cloudwatch")
+    client.put_metric_data(
+        Namespace="Shop",
+        MetricData=[
+            {"MetricName": "Orders", "Value": 3, "Unit": "Count"},
+            {"MetricName": "Orders", "Values": [5, 7], "Counts": [2, 1], "Unit": "Count"},
+        ],
+    )
+    now = datetime.now(UTC)
+    points = client.get_metric_statistics(
+        Namespace="Shop",
+        MetricName="Orders",
+        StartTime=now - timedelta(hours=24),
+        EndTime=now + timedelta(hours=48),
+        Period=86_400 * 7,
+        Statistics=["Sum", "Average", "Minimum", "Maximum", "SampleCount"],
+        ExtendedStatistics=["p50"],
+    )["Datapoints"]
+    assert len(points) == 1
+    point = points[0]
+    assert (point["Sum"], point["Average"], point["Minimum"], point["Maximum"]) == (20, 5, 3, 7)
+    assert (point["SampleCount"], point["Unit"], point["ExtendedStatistics"]) == (4, "Count", {"p50": 5})
+
+
+def test_what_is_refused(server: RunningServer) -> None:
+    client = server.client("cloudwatch")
+    now = datetime.now(UTC)
+    with pytest.raises(client.exceptions.ClientError, match="1,440"):
+        client.get_metric_statistics(
+            Namespace="Shop", MetricName="Orders", StartTime=now - timedelta(days=2), EndTime=now, Period=60,
+            Statistics=["Sum"],
+        )  # fmt: skip
+    with pytest.raises(client.exceptions.ClientError, match="two weeks"):
+        client.put_metric_data(
+            Namespace="Shop", MetricData=[{"MetricName": "Old", "Value": 1, "Timestamp": now - timedelta(days=20)}]
+        )
+    with pytest.raises(client.exceptions.ClientError, match="MetricStat"):
+        client.get_metric_data(
+            MetricDataQueries=[{"Id": "a", "Expression": "1 + 1"}], StartTime=now - timedelta(hours=1), EndTime=now
+        )
+
+
+def test_prometheus(server: RunningServer, deploy: Deployer, lambda_client: Any) -> None:
+    name = deploy(HANDLER)
+    lambda_client.invoke(FunctionName=name, Payload=b'{"fail": true}')
+    with urllib.request.urlopen(f"{server.endpoint}/_lambdad/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    labels = f'{{account="000000000000",region="us-east-1",function="{name}"}}'
+    assert f"lambdad_invocations_total{labels} 1\n" in text
+    assert f"lambdad_errors_total{labels} 1\n" in text
+
+
+def test_metrics_outlive_the_server(start_server: StartServer) -> None:
+    first = start_server()
+    first.create_function("greet", HANDLER)
+    first.client("lambda").invoke(FunctionName="greet")
+    first.stop()
+    again = start_server()
+    assert values(again.client("cloudwatch"), queries("greet", Invocations="Sum")) == {"invocations": 1}
