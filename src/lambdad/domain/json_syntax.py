@@ -36,7 +36,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _decode = _decoder.decode
-_scan_once = make_scanner(_decoder)
+_scan_once = make_scanner(_decoder)  # type: ignore[arg-type] # a decoder is what it takes; the stubs are wrong
 
 
 def is_json(body: bytes) -> bool:
