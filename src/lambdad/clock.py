@@ -61,6 +61,12 @@ class SystemClock:
         for listener in list(self._listeners):
             listener()
 
+    def set_back(self) -> None:
+        """Back to the machine's time. Only for a server that was emptied: what is stored would lie in the future."""
+        self._offset_s = 0.0
+        for listener in list(self._listeners):
+            listener()
+
     def on_advance(self, listener: Callable[[], None]) -> None:
         """Calls `listener` after each jump of the clock."""
         self._listeners.append(listener)

@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from lambdad.wire.cloudwatch import cloudwatch_service
 from lambdad.wire.eventbridge import eventbridge_service
 from lambdad.wire.iam import iam_service
 from lambdad.wire.lambda_api import operations
@@ -18,7 +19,7 @@ from lambdad.wire.sts import sts_service
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
 
-SERVICES = ("Lambda", "CloudWatch Logs", "SQS", "SNS", "EventBridge", "IAM", "STS")
+SERVICES = ("Lambda", "CloudWatch", "CloudWatch Logs", "SQS", "SNS", "EventBridge", "IAM", "STS")
 INVOKING = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
 """Written by hand, beside the table of handlers."""
 
@@ -28,6 +29,7 @@ def offered(service: str) -> set[str]:
     if service == "Lambda":
         return set(operations.handlers(anything, runtime_version_arn=anything, code_url=anything)) | INVOKING
     made = {
+        "CloudWatch": lambda: cloudwatch_service(anything, anything),
         "CloudWatch Logs": lambda: logs_service(anything),
         "SQS": lambda: sqs_service(anything),
         "SNS": lambda: sns_service(anything),

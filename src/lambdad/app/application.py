@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from lambdad.app.endpoints import CODE_PATH, CodeDownload, Reset
+from lambdad.app.endpoints import CODE_PATH, ClockReset, CodeDownload, Reset
 from lambdad.app.logs import LogStreams
 from lambdad.app.targets import Functions, QueueTarget, Topics
 from lambdad.clock import SystemClock
@@ -30,6 +30,7 @@ from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
 from lambdad.domain.errors import LambdadError
 from lambdad.domain.functions import FunctionVersion
 from lambdad.event_queue.ledger import LedgerLimits
+from lambdad.event_queue.remote import RemoteTargets
 from lambdad.event_queue.service import EventQueue
 from lambdad.execution.environment import RuntimeVersion
 from lambdad.execution.launcher import Launcher
@@ -259,7 +260,14 @@ class Application:
         MetricsEndpoint(collector).register(endpoints)
         SubscriberLinks(neighbours.sns).register(endpoints)
         ClockEndpoints(clock, lambda advanced_s: clock_offset.write(engine, advanced_s)).register(endpoints)
-        ResetEndpoint([*neighbours.resets(), Reset(engine, catalog.changed, logs)]).register(endpoints)
+        ResetEndpoint(
+            [
+                *neighbours.resets(),
+                Reset(engine, catalog.changed, logs),
+                ClockReset(engine, clock),
+                collector.reset,
+            ]
+        ).register(endpoints)
         endpoints.add("GET", f"{CODE_PATH}*", CodeDownload(packages, links).answer, is_open=True)
         await self._listen(front)
         stack.callback(neighbours.sqs.release_waiters)  # first of all: the server would wait for their answers
@@ -270,12 +278,15 @@ class Application:
         sqs = SqsService(engine, clock)
         sqs.start()
         stack.push_async_callback(sqs.stop)
+        remote = RemoteTargets(self.settings.targets, clock, profile=self.settings.target_profile)
+        stack.callback(remote.close)
         queue = EventQueue(
             engine,
             invoker,
             clock,
             self.telemetry,
             targets={"sqs": QueueTarget(sqs)},
+            remote=remote,
             retry_delays_s=self.settings.retry_delays_s,
             concurrency=self.settings.async_concurrency,
             ledger_limits=LedgerLimits(

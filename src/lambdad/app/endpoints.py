@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import time
 
+from lambdad.clock import SystemClock
 from lambdad.control.changes import Changed
 from lambdad.http.messages import Request, Response
 from lambdad.http.protocol import Exchange
 from lambdad.neighbours.logs.service import LogService
-from lambdad.storage import reset
+from lambdad.storage import clock_offset, reset
 from lambdad.storage.engine import Transaction
 from lambdad.storage.functions import FunctionKey
 from lambdad.storage.packages import PackageStore
@@ -34,9 +35,23 @@ class Reset:
             reset.identities(tx)
             return reset.functions(tx)
 
+        await self._logs.writer.settle()  # what is stored later would make its log group again
         for key in await self._engine.write(job):
             self._changed(key.account, key.region, key.name)
         self._logs.retention.wake()
+
+
+class ClockReset:
+    """Sets the service's time back to the machine's; after everything that it had dated is gone."""
+
+    def __init__(self, engine: SqliteEngine, clock: SystemClock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def __call__(self) -> None:
+        if self._clock.advanced_s:
+            await clock_offset.write(self._engine, 0.0)
+            self._clock.set_back()
 
 
 class CodeDownload:

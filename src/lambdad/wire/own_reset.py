@@ -12,8 +12,8 @@ PATH = f"{PREFIX}reset"
 
 
 class ResetEndpoint:
-    """Removes functions, events, queues, logs and roles of every account. Access keys stay, and so does the time,
-    which never runs backwards."""
+    """Removes functions, events, queues, topics, rules, logs, metrics and roles of every account, and sets the clock
+    back to the machine's time. Access keys stay."""
 
     def __init__(self, steps: Sequence[Callable[[], Awaitable[None]]]) -> None:
         """`steps` empty one part each, in this order."""

@@ -59,7 +59,8 @@ class RetentionLoop(Loop):
     async def run_once(self) -> float | None:
         """Removes what is due. Returns the seconds until the next time."""
         self._removed += await self._storage.remove_garbage()
-        if self._clock.monotonic() >= self._due:
+        # After a reset the clock may have been set back.
+        if not 0 < self._due - self._clock.monotonic() <= RETENTION_INTERVAL_S:
             await self.remove_expired()
             self._due = self._clock.monotonic() + RETENTION_INTERVAL_S
         return self._due - self._clock.monotonic()
