@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
 
 from tests.aws.deploying import Deployer
 from tests.conftest import StartServer
@@ -117,6 +121,35 @@ def test_what_is_refused(server: RunningServer) -> None:
         client.get_metric_data(
             MetricDataQueries=[{"Id": "a", "Expression": "1 + 1"}], StartTime=now - timedelta(hours=1), EndTime=now
         )
+
+
+def send(server: RunningServer, path: str, body: bytes, **headers: str) -> tuple[int, str]:
+    """A signed call without an SDK's own ideas of the protocol."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = AWSRequest(method="POST", url=server.endpoint + path, data=body, headers=named)
+    SigV4Auth(Credentials("test", "test"), "monitoring", "us-east-1").add_auth(request)
+    answer = URLLib3Session().send(request.prepare())
+    return answer.status_code, answer.content.decode()
+
+
+def test_the_query_form(server: RunningServer) -> None:
+    form = "application/x-www-form-urlencoded"
+    datum = "MetricData.member.1."
+    body = (
+        f"Action=PutMetricData&Version=2010-08-01&Namespace=Forms&{datum}MetricName=Sent&{datum}Value=3"
+        f"&{datum}Dimensions.member.1.Name=Kind&{datum}Dimensions.member.1.Value=a"
+    )
+    assert send(server, "/", body.encode(), content_type=form)[0] == 200
+    status, text = send(server, "/", b"Action=ListMetrics&Version=2010-08-01&Namespace=Forms", content_type=form)
+    assert status == 200
+    assert "<MetricName>Sent</MetricName><Dimensions><member><Name>Kind</Name><Value>a</Value></member>" in text
+
+
+def test_cbor_is_refused_with_advice(server: RunningServer) -> None:
+    path = "/service/GraniteServiceVersion20100801/operation/ListMetrics"
+    status, text = send(server, path, b"\xa0", content_type="application/cbor", smithy_protocol="rpc-v2-cbor")
+    assert status == 400
+    assert "does not speak rpc-v2-cbor" in text
 
 
 def test_prometheus(server: RunningServer, deploy: Deployer, lambda_client: Any) -> None:

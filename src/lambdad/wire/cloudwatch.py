@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,8 @@ from lambdad.neighbours.cloudwatch.service import (
     statistic,
 )
 from lambdad.wire.service import Answer, ApiCall, Handler, Service
+
+MAX_QUERIES = 500
 
 
 def cloudwatch_service(cloudwatch: CloudWatchService, time_ms: Callable[[], int]) -> Service:
@@ -96,7 +99,15 @@ class _Handlers:
         newest_first = params.get("ScanBy") != "TimestampAscending"
         results = []
         seen: set[str] = set()
+        if len(params["MetricDataQueries"]) > MAX_QUERIES:
+            raise ServiceError("ValidationError", f"A call may have {MAX_QUERIES} queries at most.")
         for query in params["MetricDataQueries"]:
+            if not re.fullmatch(r"[a-z][A-Za-z0-9_]*", query["Id"]):
+                raise ServiceError(
+                    "ValidationError",
+                    f"The id {query['Id']} must begin with a lower-case letter, and have only "
+                    "letters, digits and underscores.",
+                )
             if query["Id"] in seen:
                 raise ServiceError("ValidationError", f"The id {query['Id']} is used by more than one query.")
             seen.add(query["Id"])
