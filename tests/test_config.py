@@ -117,3 +117,45 @@ def test_a_refused_variable_is_named_by_its_own_name():
 
 def test_variables_that_are_no_settings_are_found():
     assert config.unknown_variables({"LAMBDAD_PROT": "1", "LAMBDAD_PORT": "2", "HOME": "/"}) == ["LAMBDAD_PROT"]
+
+
+# --- targets outside of the server ---
+
+
+def test_targets_are_kept_by_pattern():
+    environ = {"LAMBDAD_TARGET": "sqs=http://q:9324, arn:aws:sns:*:111111111111:*=aws"}
+    assert load({}, environ).targets == {"sqs": "http://q:9324", "arn:aws:sns:*:111111111111:*": "aws"}
+    assert load({}, {}).targets == {}
+
+
+def test_variables_of_aws_name_endpoints_of_services_and_rules_win():
+    environ = {
+        "AWS_ENDPOINT_URL_SQS": "http://q:9324",
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": "https://e",
+        "AWS_ENDPOINT_URL_S3": "http://s3",
+        "AWS_ENDPOINT_URL": "http://everything",
+    }
+    assert load({"target": ("s3=aws",)}, environ).targets == {
+        "sqs": "http://q:9324",
+        "events": "https://e",
+        "s3": "aws",
+    }
+    assert load({}, {"AWS_ENDPOINT_URL_EVENTS": "https://e"}).targets == {"events": "https://e"}
+    assert load({}, environ | {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}).targets == {}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4566", "http://localhost:4566/"])
+def test_variables_that_lead_clients_to_this_very_server_are_no_rules(url: str):
+    assert load({}, {"AWS_ENDPOINT_URL_LAMBDA": url}).targets == {}
+    assert load({"port": "4567"}, {"AWS_ENDPOINT_URL_LAMBDA": url}).targets == {"lambda": url}
+
+
+@pytest.mark.parametrize("text", ["sqs", "sqs=", "sqs=q:9324", "dynamodb=aws", "arn:aws:sqs=aws", "sqs=http://q:x"])
+def test_targets_that_cannot_be(text: str):
+    with pytest.raises(SettingsError, match=r"--target is .* PATTERN=ENDPOINT"):
+        load({"target": (text,)}, {})
+
+
+def test_an_endpoint_variable_that_is_no_url_is_named():
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL_SQS is 'q'"):
+        load({}, {"AWS_ENDPOINT_URL_SQS": "q"})

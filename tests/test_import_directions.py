@@ -31,6 +31,7 @@ TOP = {"app", "cli", "__main__", "__init__"}
 
 LIBRARIES: dict[str, set[str]] = {
     "http": {"httptools"},
+    "event_queue": {"botocore"},
     "wire": {"botocore"},
     "cli": {"click", "botocore", "boto3", "uvloop"},
     "app": {"botocore"},

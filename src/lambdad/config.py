@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -21,6 +22,8 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_ENDPOINT = f"http://127.0.0.1:{DEFAULT_PORT}"
 VARIABLE_PREFIX = "LAMBDAD_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+TARGET_SERVICES = ("sqs", "sns", "events", "lambda", "s3")
+"""Services that destinations and dead letters can be sent to outside of the server."""
 ISOLATION_TIERS = 4
 """T0 to T3."""
 
@@ -67,6 +70,10 @@ class Settings:
     ledger_age_s: float
     ledger_size_mb: int
     idle_timeout_s: float
+    targets: Mapping[str, str]
+    """Where destinations and dead letters go that leave the server: service or ARN pattern to URL or `aws`."""
+    target_profile: str
+    """The AWS profile whose keys sign what is sent there; empty for none."""
     log_level: str
 
 
@@ -204,6 +211,30 @@ def _delays(text: str) -> tuple[float, ...]:
         raise ValueError("seconds above 0, separated by commas, such as 60,120") from None
 
 
+def _target(text: str) -> tuple[str, str]:
+    pattern, _, endpoint = text.partition("=")
+    is_arn = pattern.startswith("arn:") and ("*" in pattern or pattern.count(":") >= 5)
+    if not (is_arn or pattern in TARGET_SERVICES) or not (endpoint == "aws" or _is_url(endpoint)):
+        services = ", ".join(TARGET_SERVICES)
+        raise ValueError(
+            f"PATTERN=ENDPOINT: a service ({services}) or an ARN that may contain *, and a URL or the word aws, "
+            "such as sqs=http://127.0.0.1:9324"
+        )
+    return pattern, endpoint
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _profile(text: str) -> str:
+    return text.strip()
+
+
 OPTIONS: tuple[Option, ...] = (
     Option(
         name="port",
@@ -333,6 +364,23 @@ OPTIONS: tuple[Option, ...] = (
         help="An execution environment that had nothing to do for so long is ended.",
     ),
     Option(
+        name="target",
+        parse=_target,
+        default="",
+        metavar="PATTERN=ENDPOINT",
+        help="Sends destinations and dead letters out of the server. PATTERN: a service (`sqs`, `sns`, `events`, "
+        "`lambda`, `s3`) or an ARN that may contain `*`; ENDPOINT: a URL, or `aws` for AWS itself.",
+        repeatable=True,
+    ),
+    Option(
+        name="target-profile",
+        parse=_profile,
+        default="",
+        metavar="NAME",
+        help="The AWS profile whose keys sign what `--target` sends. Without one: test/test to URLs, and to `aws` the "
+        "keys that AWS's tools find.",
+    ),
+    Option(
         name="log-level",
         parse=_choice(*LOG_LEVELS),
         default="info",
@@ -369,6 +417,8 @@ def load(given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, 
         ledger_age_s=_as(float, values["ledger-age"]),
         ledger_size_mb=_as(int, values["ledger-size"]),
         idle_timeout_s=_as(float, values["idle-timeout"]),
+        targets=_endpoints(host, _as(int, values["port"]), environ) | dict(_as(tuple, values["target"])),
+        target_profile=str(values["target-profile"]),
         log_level=str(values["log-level"]),
     )
 
@@ -424,7 +474,30 @@ def _value(option: Option, given: str | Sequence[str] | None, environ: Mapping[s
         return values
     if values:
         return values[-1]
-    return option.parse(option.default) if option.default else default_data_folder(environ)
+    return default_data_folder(environ) if option.name == "data" else option.parse(option.default)
+
+
+def _endpoints(host: str, port: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """The endpoints of services in the variables that AWS's tools read too, `AWS_ENDPOINT_URL_SQS` and its like.
+
+    Those of this server are left out: they are set for its clients, and its own targets need no way round.
+    """
+    found: dict[str, str] = {}
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return found
+    for service in TARGET_SERVICES:
+        name = f"AWS_ENDPOINT_URL_{'EVENTBRIDGE' if service == 'events' else service.upper()}"
+        if service == "events" and not environ.get(name):
+            name = "AWS_ENDPOINT_URL_EVENTS"  # also the service's name in botocore
+        if not (url := environ.get(name, "")):
+            continue
+        if not _is_url(url):
+            raise SettingsError(f"{name} is {url!r}, but must be a URL such as http://127.0.0.1:9324.")
+        parts = urlsplit(url)
+        is_here = parts.hostname == host or is_loopback(parts.hostname or "")
+        if not (is_here and (parts.port or {"http": 80, "https": 443}[parts.scheme]) == port):
+            found[service] = url
+    return found
 
 
 def _texts(option: Option, given: str | Sequence[str] | None, environ: Mapping[str, str]) -> tuple[str, list[str]]:

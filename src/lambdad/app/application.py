@@ -137,6 +137,7 @@ class Application:
             {f"python{version}": path for version, path in settings.pythons.items()}
             | {f"node{version}": path for version, path in settings.nodes.items()}
         )
+        self._remote = RemoteTargets(settings.targets, self.clock, profile=settings.target_profile)
         self._stack = contextlib.AsyncExitStack()
         self._server: HttpServer | None = None
         self._isolation = ""
@@ -232,6 +233,7 @@ class Application:
             prepare=launcher.prepare,
             changed=catalog.changed,
             busy=pool.runs_code,
+            elsewhere=self._remote.sends_to,
             account_concurrency=settings.account_concurrency,
         )
         await plane.start()
@@ -278,15 +280,14 @@ class Application:
         sqs = SqsService(engine, clock)
         sqs.start()
         stack.push_async_callback(sqs.stop)
-        remote = RemoteTargets(self.settings.targets, clock, profile=self.settings.target_profile)
-        stack.callback(remote.close)
+        stack.callback(self._remote.close)
         queue = EventQueue(
             engine,
             invoker,
             clock,
             self.telemetry,
             targets={"sqs": QueueTarget(sqs)},
-            remote=remote,
+            remote=self._remote,
             retry_delays_s=self.settings.retry_delays_s,
             concurrency=self.settings.async_concurrency,
             ledger_limits=LedgerLimits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lambdad.clock import Clock
@@ -30,7 +31,11 @@ class EventInvokeChange:
 class EventInvokeConfigs:
     """The resource `event-invoke-config`. An unqualified name and `$LATEST` have the same settings."""
 
-    def __init__(self, repository: FunctionRepository, clock: Clock) -> None:
+    def __init__(
+        self, repository: FunctionRepository, clock: Clock, elsewhere: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`elsewhere` tells of the ARN of a destination whether it is outside of this server."""
+        self._elsewhere = elsewhere
         self._repository = repository
         self._clock = clock
 
@@ -92,7 +97,7 @@ class EventInvokeConfigs:
                     last_modified=self._clock.now(),
                 )
             config = _changed(current, change)
-            _check(tables, config, reference)
+            _check(tables, config, reference, self._elsewhere)
             config = replace(config, last_modified=self._clock.now())
             event_configs.put(tables.transaction, config)
             return config
@@ -114,10 +119,12 @@ def _changed(config: EventInvokeConfig, change: EventInvokeChange) -> EventInvok
     )
 
 
-def _check(tables: FunctionTables, config: EventInvokeConfig, reference: FunctionReference) -> None:
+def _check(
+    tables: FunctionTables, config: EventInvokeConfig, reference: FunctionReference, elsewhere: Callable[[str], bool]
+) -> None:
     check_destinations(config.destinations, reference)
     for arn in (config.destinations.on_success, config.destinations.on_failure):
-        target = function_target(arn) if arn else None
+        target = function_target(arn) if arn and not elsewhere(arn) else None
         if target is not None and not _exists(tables, target):
             raise InvalidParameterValue(f"The destination ARN {arn} is invalid.")
 

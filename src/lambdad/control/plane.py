@@ -33,10 +33,12 @@ class ControlPlane:
         prepare: Prepare,
         changed: Changed,
         busy: Callable[[str], bool] = lambda _: False,
+        elsewhere: Callable[[str], bool] = lambda _: False,
         account_concurrency: int = ACCOUNT_LIMIT,
         settle_s: float = SETTLE_S,
     ) -> None:
-        """`busy` tells of a code_sha256 whether an environment still runs it; such code is not removed."""
+        """`busy` tells of a code_sha256 whether an environment still runs it; such code is not removed.
+        `elsewhere` tells of the ARN of a destination whether it is outside of this server."""
         changes = Changes(repository, clock, changed)
         self.activation = Activation(repository, packages, changes, prepare, settle_s=settle_s)
         self.garbage = CodeGarbage(repository, packages, busy=busy)
@@ -44,7 +46,7 @@ class ControlPlane:
         self.versions = Versions(repository, changes, self.activation)
         self.aliases = Aliases(repository, changes)
         self.concurrency = Concurrency(repository, changes, account_concurrency)
-        self.event_invoke_configs = EventInvokeConfigs(repository, clock)
+        self.event_invoke_configs = EventInvokeConfigs(repository, clock, elsewhere)
         self.tags = Tags(repository, changes)
         self.accounts = Accounts(repository, account_concurrency)
         self.recursion = RecursionSettings(repository, changes)

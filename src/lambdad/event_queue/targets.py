@@ -66,5 +66,7 @@ class EmbeddedTargets:
         service = parts[2] if len(parts) > 2 else ""
         target = self._targets.get(service)
         if target is None:
-            raise TargetRefused(f"lambdad cannot deliver to {arn}: it has no service {service!r} to take messages.")
+            raise TargetRefused(
+                f"lambdad has no service {service!r} that takes messages. `--target {service}=URL` names one that does."
+            )
         return target.put_in(tx, arn, message)

@@ -1,0 +1,281 @@
+"""Targets outside of this server: another emulator, a queue server, or AWS itself, called through botocore.
+
+botocore is imported, and threads are started, with the first message that leaves the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from lambdad.clock import Clock
+from lambdad.domain.destinations import OutgoingMessage, event_bridge_envelope, s3_key
+from lambdad.event_queue.targets import TargetRefused
+
+logger = logging.getLogger(__name__)
+
+AWS = "aws"
+"""Instead of a URL: the endpoint that AWS has for the region of the ARN."""
+THREADS = 4
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 10
+"""A server that stops waits as long for a request in progress."""
+PASSING_CODES = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InternalException",
+        "InternalFailure",
+        "KMSThrottlingException",
+        "KmsThrottled",
+        "OverLimit",
+        "ProvisionedThroughputExceededException",
+        "RequestExpired",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestTimeout",
+        "SlowDown",
+        "Throttled",
+        "Throttling",
+        "ThrottledException",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+"""Codes of answers with a 4xx status after which trying again may help: throttles, and keys that are renewed."""
+PASSING_STATUSES = frozenset({408, 425, 429})
+
+
+class RemoteTargets:
+    """Sends messages to the endpoints that rules name; a RemoteSender.
+
+    `rules` are patterns with their endpoints: a pattern is an ARN, in which `*` stands for any text, or a service
+    (`sqs`, `sns`, `events`, `lambda`, `s3`); an endpoint is a URL or the word `aws`. The first ARN pattern that matches
+    counts, then the rule of the service. A target without a rule belongs to this server.
+
+    With `profile` requests are signed with the keys of that AWS profile. Without one, those to URLs are signed with
+    test/test, so that no key of the user's goes to a stranger, and those to AWS with what botocore finds by itself.
+    """
+
+    def __init__(self, rules: Mapping[str, str], clock: Clock, *, profile: str = "") -> None:
+        self._services = {name: endpoint for name, endpoint in rules.items() if name in _SENDERS}
+        self._arns = [(_matcher(name), endpoint) for name, endpoint in rules.items() if name not in _SENDERS]
+        self._clock = clock
+        self._profile = profile
+        self._threads: ThreadPoolExecutor | None = None
+        self._making = threading.Lock()
+        self._sessions: dict[bool, Any] = {}
+        self._clients: dict[tuple[str, str, str], Any] = {}
+        self._unreachable: set[str] = set()
+
+    def sends_to(self, arn: str) -> bool:
+        return self.endpoint_of(arn) is not None
+
+    def endpoint_of(self, arn: str) -> str | None:
+        """The URL that messages to the target go to, or `aws`; None for targets of this server."""
+        service = _service_of(arn)
+        if service not in _SENDERS:
+            return None
+        for matches, endpoint in self._arns:
+            if matches(arn):
+                return endpoint
+        return self._services.get(service)
+
+    async def send(self, arn: str, message: OutgoingMessage) -> None:
+        """Raises TargetRefused when the target has refused the message for good, whatever botocore raises otherwise."""
+        endpoint = self.endpoint_of(arn)
+        if endpoint is None:
+            # The message was put away under a rule that the server is not started with any more.
+            raise TargetRefused(f"No rule names an endpoint for it any more: give `--target {_service_of(arn)}=URL`.")
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="remote targets")
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._send, endpoint, arn, message)
+        except TargetRefused:
+            raise
+        except Exception as error:
+            if arn not in self._unreachable:
+                self._unreachable.add(arn)
+                logger.warning("%s at %s does not take messages, which wait for it: %s", arn, endpoint, error)
+            raise
+        if arn in self._unreachable:
+            self._unreachable.discard(arn)
+            logger.info("%s at %s takes messages again.", arn, endpoint)
+
+    def close(self) -> None:
+        """Requests in progress end by themselves; their messages are sent again after the next start."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    def _send(self, endpoint: str, arn: str, message: OutgoingMessage) -> None:
+        """On one of the threads."""
+        from botocore.exceptions import ClientError, ParamValidationError  # noqa: PLC0415
+
+        service = _service_of(arn)
+        try:
+            # Buckets have no region in their ARNs.
+            client = self._client(service, endpoint, arn.split(":")[3] or message.region)
+            _SENDERS[service](client, arn, message, self._clock.now())
+        except ParamValidationError as error:
+            raise TargetRefused(str(error)) from error
+        except ClientError as error:
+            if _is_final(error.response):
+                raise TargetRefused(str(error)) from error
+            raise
+
+    def _client(self, service: str, endpoint: str, region: str) -> Any:
+        key = (service, endpoint, region)
+        with self._making:  # sessions are not made for several threads, clients are
+            if key not in self._clients:
+                self._clients[key] = self._make_client(*key)
+            return self._clients[key]
+
+    def _make_client(self, service: str, endpoint: str, region: str) -> Any:
+        from botocore.config import Config  # noqa: PLC0415
+
+        keys: dict[str, Any] = {}
+        if endpoint != AWS:
+            keys["endpoint_url"] = endpoint
+            if not self._profile:
+                keys |= {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        settings: dict[str, Any] = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "read_timeout": READ_TIMEOUT_S,
+            # The outbox tries again, and outlives the server.
+            "retries": {"total_max_attempts": 1},
+            # The variables that lead clients to lambdad may be set where lambdad is started.
+            "ignore_configured_endpoint_urls": True,
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+            "s3": None if endpoint == AWS else {"addressing_style": "path"},
+        }
+        client: Any = self._session(is_own="aws_access_key_id" not in keys).create_client(
+            service,
+            region_name=region,
+            config=Config(**settings),
+            **keys,
+        )
+        if service == "lambda":
+            client.meta.events.register("before-parameter-build.lambda.Invoke", _take_trace)
+            client.meta.events.register("before-call.lambda.Invoke", _add_trace)
+        return client
+
+    def _session(self, *, is_own: bool) -> Any:
+        """The user's own session, or one that no file or variable of the user's has a say in."""
+        import botocore.session  # noqa: PLC0415
+
+        if is_own not in self._sessions:
+            if is_own:
+                self._sessions[is_own] = botocore.session.Session(profile=self._profile or None)
+            else:
+                no_file = (None, None, os.devnull, None)
+                variables: Any = {
+                    "config_file": no_file,
+                    "credentials_file": no_file,
+                    "profile": (None, None, None, None),
+                }
+                self._sessions[is_own] = botocore.session.Session(session_vars=variables)
+        return self._sessions[is_own]
+
+
+# --- one request for each service, on a thread ---
+
+
+def _to_queue(client: Any, arn: str, message: OutgoingMessage, _: datetime) -> None:
+    account, name = arn.split(":")[4:6]
+    trace = {"AWSTraceHeader": {"DataType": "String", "StringValue": message.trace}} if message.trace else {}
+    client.send_message(
+        QueueUrl=f"{client.meta.endpoint_url.rstrip('/')}/{account}/{name}",
+        MessageBody=message.body.decode("utf-8"),
+        MessageAttributes=_attributes(message),
+        MessageSystemAttributes=trace,
+    )
+
+
+def _to_topic(client: Any, arn: str, message: OutgoingMessage, _: datetime) -> None:
+    client.publish(TopicArn=arn, Message=message.body.decode("utf-8"), MessageAttributes=_attributes(message))
+
+
+def _to_bus(client: Any, arn: str, message: OutgoingMessage, now: datetime) -> None:
+    envelope = json.loads(event_bridge_envelope(message, arn, "", now))
+    entry: dict[str, Any] = {
+        "Time": now,
+        "Source": envelope["source"],
+        "Resources": envelope["resources"],
+        "DetailType": envelope["detail-type"],
+        "Detail": message.body.decode("utf-8"),
+        "EventBusName": arn,
+    }
+    if message.trace:
+        entry["TraceHeader"] = message.trace
+    answer = client.put_events(Entries=[entry])
+    if answer.get("FailedEntryCount"):
+        failure = answer["Entries"][0]
+        told = f"{failure.get('ErrorCode')}: {failure.get('ErrorMessage')}"
+        if failure.get("ErrorCode") in PASSING_CODES:
+            raise ConnectionError(told)
+        raise TargetRefused(told)
+
+
+def _to_function(client: Any, arn: str, message: OutgoingMessage, _: datetime) -> None:
+    client.invoke(FunctionName=arn, InvocationType="Event", Payload=message.body, TraceHeader=message.trace)
+
+
+def _to_bucket(client: Any, arn: str, message: OutgoingMessage, _: datetime) -> None:
+    # Key and time are the record's own, so that a second try replaces what a first one may have stored.
+    recorded = datetime.fromisoformat(json.loads(message.body)["timestamp"])
+    unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{message.request_id} {recorded.isoformat()}")
+    client.put_object(
+        Bucket=arn.split(":", 5)[5],
+        Key=s3_key(message.function_arn.split(":")[6], str(unique), recorded),
+        Body=message.body,
+        ContentType="application/octet-stream",
+    )
+
+
+_SENDERS: dict[str, Callable[[Any, str, OutgoingMessage, datetime], None]] = {
+    "sqs": _to_queue,
+    "sns": _to_topic,
+    "events": _to_bus,
+    "lambda": _to_function,
+    "s3": _to_bucket,
+}
+
+
+def _attributes(message: OutgoingMessage) -> dict[str, dict[str, str]]:
+    return {name: {"DataType": one.data_type, "StringValue": one.value} for name, one in message.attributes.items()}
+
+
+def _take_trace(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Invoke has no parameter for the trace header; ours is taken out before botocore checks the others."""
+    context["lambdad_trace"] = params.pop("TraceHeader", "")
+
+
+def _add_trace(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    if context.get("lambdad_trace"):
+        params["headers"]["X-Amzn-Trace-Id"] = context["lambdad_trace"]
+
+
+def _is_final(response: Mapping[str, Any]) -> bool:
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    code = response.get("Error", {}).get("Code", "").rpartition(".")[2]
+    return 400 <= status < 500 and status not in PASSING_STATUSES and code not in PASSING_CODES
+
+
+def _service_of(arn: str) -> str:
+    parts = arn.split(":", 5)
+    return parts[2] if len(parts) == 6 else ""
+
+
+def _matcher(pattern: str) -> Callable[[str], object]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL).fullmatch
