@@ -174,13 +174,14 @@ async def test_a_function_gets_the_record_as_an_event(stub: Stub) -> None:
         (400, "ThrottlingException", False),
         (400, "com.amazonaws.sqs#RequestThrottled", False),
         (403, "ExpiredToken", False),
-        (429, "", False),
+        (429, "TooMany", False),
+        (404, "", False),
         (500, "InternalFailure", False),
         (503, "ServiceUnavailable", False),
     ],
 )
 async def test_what_is_refused_for_good(stub: Stub, status: int, code: str, is_final: bool) -> None:
-    stub.status, stub.answer = status, json.dumps({"__type": code, "message": "no"}).encode()
+    stub.status, stub.answer = status, json.dumps({"__type": code, "message": "no"} if code else {}).encode()
     targets = RemoteTargets({"sqs": stub.url}, ManualClock())
     with pytest.raises((TargetRefused, ClientError)) as caught:
         await targets.send(QUEUE, a_record())

@@ -269,6 +269,9 @@ def _add_trace(params: dict[str, Any], context: dict[str, Any], **_: Any) -> Non
 def _is_final(response: Mapping[str, Any]) -> bool:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     code = response.get("Error", {}).get("Code", "").rpartition(".")[2]
+    if not code or code.isdigit():
+        # botocore puts the status where there is no code: not the service has answered, but a proxy before it.
+        return False
     return 400 <= status < 500 and status not in PASSING_STATUSES and code not in PASSING_CODES
 
 
