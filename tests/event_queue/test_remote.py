@@ -141,7 +141,6 @@ async def test_a_bucket_gets_the_record_as_an_object(stub: Stub) -> None:
     assert first.headers["content-type"] == "application/octet-stream"
     assert "Credential=test/" in first.headers["authorization"]
     assert second.path == first.path, "a second try replaces the first"
-    targets.close()
 
 
 async def test_a_queue_gets_attributes_and_the_trace(stub: Stub) -> None:
@@ -152,7 +151,6 @@ async def test_a_queue_gets_attributes_and_the_trace(stub: Stub) -> None:
     assert asked["MessageBody"] == a_record().body.decode()
     assert asked["MessageAttributes"] == {"ErrorCode": {"DataType": "Number", "StringValue": "200"}}
     assert asked["MessageSystemAttributes"] == {"AWSTraceHeader": {"DataType": "String", "StringValue": TRACE}}
-    targets.close()
 
 
 async def test_a_function_gets_the_record_as_an_event(stub: Stub) -> None:
@@ -163,7 +161,6 @@ async def test_a_function_gets_the_record_as_an_event(stub: Stub) -> None:
     assert asked.headers["x-amz-invocation-type"] == "Event"
     assert asked.headers["x-amzn-trace-id"] == TRACE
     assert asked.body == a_record().body
-    targets.close()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +184,6 @@ async def test_what_is_refused_for_good(stub: Stub, status: int, code: str, is_f
         await targets.send(QUEUE, a_record())
     assert isinstance(caught.value, TargetRefused) == is_final
     assert len(stub.asked) == 1, "the outbox tries again, not the client"
-    targets.close()
 
 
 @pytest.mark.parametrize(("code", "is_final"), [("NotAuthorized", True), ("ThrottlingException", False)])
@@ -198,7 +194,6 @@ async def test_a_bus_refuses_entries_in_its_answer(stub: Stub, code: str, is_fin
     with pytest.raises(Exception, match=code) as caught:
         await targets.send("arn:aws:events:us-east-1:000000000000:event-bus/b", a_record())
     assert isinstance(caught.value, TargetRefused) == is_final
-    targets.close()
 
 
 async def test_a_rule_that_is_gone_loses_the_message_with_a_reason() -> None:
@@ -227,7 +222,6 @@ async def test_an_endpoint_that_is_down_gets_the_message_when_it_is_back(
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1, "told once, however often it is tried"
     assert f"{QUEUE} at {stub.url} does not take messages, which wait for it" in warnings[0]
-    remote.close()
 
 
 async def test_a_refused_message_is_lost_and_counted(tmp_path: Path, stub: Stub) -> None:
@@ -240,7 +234,6 @@ async def test_a_refused_message_is_lost_and_counted(tmp_path: Path, stub: Stub)
         await world.run_due()
         await world.queue.outbox.run_once()
         assert [(one.is_dead_letter, "no queue" in one.reason) for one in world.lost] == [(True, True)]
-    remote.close()
 
 
 # --- two servers ---

@@ -280,7 +280,6 @@ class Application:
         sqs = SqsService(engine, clock)
         sqs.start()
         stack.push_async_callback(sqs.stop)
-        stack.callback(self._remote.close)
         queue = EventQueue(
             engine,
             invoker,

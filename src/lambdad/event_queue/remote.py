@@ -1,11 +1,12 @@
 """Targets outside of this server: another emulator, a queue server, or AWS itself, called through botocore.
 
-botocore is imported, and threads are started, with the first message that leaves the server.
+botocore is imported with the first message that leaves the server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -13,7 +14,6 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,6 @@ AWS = "aws"
 THREADS = 4
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 10
-"""A server that stops waits as long for a request in progress."""
 PASSING_CODES = frozenset(
     {
         "ExpiredToken",
@@ -71,7 +70,7 @@ class RemoteTargets:
         self._arns = [(_matcher(name), endpoint) for name, endpoint in rules.items() if name not in _SENDERS]
         self._clock = clock
         self._profile = profile
-        self._threads: ThreadPoolExecutor | None = None
+        self._slots = asyncio.Semaphore(THREADS)
         self._making = threading.Lock()
         self._sessions: dict[bool, Any] = {}
         self._clients: dict[tuple[str, str, str], Any] = {}
@@ -96,10 +95,9 @@ class RemoteTargets:
         if endpoint is None:
             # The message was put away under a rule that the server is not started with any more.
             raise TargetRefused(f"No rule names an endpoint for it any more: give `--target {_service_of(arn)}=URL`.")
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="remote targets")
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._send, endpoint, arn, message)
+            async with self._slots:
+                await _on_thread(lambda: self._send(endpoint, arn, message))
         except TargetRefused:
             raise
         except Exception as error:
@@ -111,14 +109,8 @@ class RemoteTargets:
             self._unreachable.discard(arn)
             logger.info("%s at %s takes messages again.", arn, endpoint)
 
-    def close(self) -> None:
-        """Requests in progress end by themselves; their messages are sent again after the next start."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
-
     def _send(self, endpoint: str, arn: str, message: OutgoingMessage) -> None:
-        """On one of the threads."""
+        """On a thread."""
         from botocore.exceptions import ClientError, ParamValidationError  # noqa: PLC0415
 
         service = _service_of(arn)
@@ -250,6 +242,35 @@ _SENDERS: dict[str, Callable[[Any, str, OutgoingMessage, datetime], None]] = {
     "lambda": _to_function,
     "s3": _to_bucket,
 }
+
+
+async def _on_thread(job: Callable[[], None]) -> None:
+    """Runs the job on a thread that does not hold up the end of the process, unlike those of an executor.
+
+    A message whose request is cut off is in the outbox still, and sent again after the next start.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if ended.done():  # cancelled
+            return
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    def run() -> None:
+        outcome: Exception | None = None
+        try:
+            job()
+        except Exception as error:
+            outcome = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=run, name="remote target", daemon=True).start()
+    await ended
 
 
 def _attributes(message: OutgoingMessage) -> dict[str, dict[str, str]]:
