@@ -116,7 +116,9 @@ def test_the_keys_of_a_function_are_its_own_accounts(server: RunningServer) -> N
     """Also with a role of another account, such as one that examples name."""
     client = server.client("lambda", account="444455556666")
     deployer = Deployer(client)
-    name = deployer("import boto3\ndef handler(e, c):\n    return boto3.client('sts').get_caller_identity()['Arn']\n", Timeout=20)
+    name = deployer(
+        "import boto3\ndef handler(e, c):\n    return boto3.client('sts').get_caller_identity()['Arn']\n", Timeout=20
+    )
     assert json.loads(deployer.invoke(name)["Payload"]) == f"arn:aws:sts::444455556666:assumed-role/lambda-role/{name}"
     deployer.remove_all()
 
