@@ -12,11 +12,12 @@ from lambdad.event_queue.intake import Intake
 from lambdad.event_queue.ledger import Ledger, LedgerLimits
 from lambdad.event_queue.outbox import Outbox
 from lambdad.event_queue.rescue import Rescue
+from lambdad.event_queue.sweep import Sweep
 from lambdad.event_queue.targets import EmbeddedTarget, EmbeddedTargets, NoRemoteTargets, RemoteSender
 from lambdad.event_queue.worker import DEFAULT_CONCURRENCY, Worker
 from lambdad.invocation.invoker import Invoker
-from lambdad.storage import events, ledger
-from lambdad.storage.engine import Engine, Transaction
+from lambdad.storage import events
+from lambdad.storage.engine import Engine
 from lambdad.storage.functions import FunctionKey
 from lambdad.telemetry import Telemetry
 
@@ -51,6 +52,7 @@ class EventQueue:
         self.rescue = Rescue(engine, self.worker, conclusion, clock, telemetry)
         self.intake = Intake(engine, invoker, clock, telemetry, self._announce)
         self.ledger = Ledger(engine, clock, telemetry, self._announce, ledger_limits)
+        self._sweep = Sweep(engine)
 
     async def start(self) -> None:
         """Brings back what a killed server was working on, then runs what is due."""
@@ -60,6 +62,7 @@ class EventQueue:
         self.worker.start()
         self.outbox.start()
         self.ledger.start()
+        self._sweep.start()
 
     async def stop(self) -> None:
         """What runs may end, for a while; everything else stays where it is, in the store."""
@@ -67,16 +70,14 @@ class EventQueue:
         await self.rescue.stop()
         await self.outbox.stop()
         await self.ledger.stop()
+        await self._sweep.stop()
 
     async def reset(self) -> None:
         """Removes all events and settings; what runs ends unheard."""
 
-        def job(tx: Transaction) -> None:
-            events.delete_everything(tx)
-            ledger.delete_everything(tx)
-
-        await self._engine.write(job)
+        await self._engine.write(events.delete_everything)
         self.worker.forget()
+        self._sweep.wake()
 
     def statistics(self) -> dict[str, float]:
         return {**self.intake.statistics(), **self.worker.statistics(), **self.rescue.statistics()}

@@ -17,6 +17,10 @@ from lambdad.storage.functions import FunctionKey
 
 WAITING, CLAIMED, SET_BACK = 0, 1, 2
 
+_QUEUE_EXISTS = "EXISTS (SELECT 1 FROM event_queue WHERE id = :queue_id)"
+"""False for what a reset left."""
+_GARBAGE_TABLES = (("event", "id"), ("event_content", "id"), ("ledger_pending", "event_id"), ("ledger_event", "id"))
+
 _CLAIM_BYTES = 4_194_304
 """Payloads that one claim of one function brings into memory; a single event may be larger."""
 
@@ -124,7 +128,9 @@ def claim(tx: Transaction, wanted: Claim, now_ms: int, lease_ms: int) -> Claimed
     """Takes the first due events of a queue until `lease_ms`."""
     found = tx.all(
         "SELECT id, bytes, place_ms, accepted_ms, attempts, setbacks FROM event"
-        " WHERE queue_id = :queue_id AND state = 0 AND due_ms <= :now_ms ORDER BY due_ms, id LIMIT :limit",
+        " WHERE queue_id = :queue_id AND state = 0 AND due_ms <= :now_ms AND "
+        + _QUEUE_EXISTS
+        + " ORDER BY due_ms, id LIMIT :limit",
         {"queue_id": wanted.queue_id, "now_ms": now_ms, "limit": wanted.limit},
     )
     taken = found[: _fitting(found)]
@@ -143,14 +149,17 @@ def claim(tx: Transaction, wanted: Claim, now_ms: int, lease_ms: int) -> Claimed
 
 def next_due(tx: Transaction, queue_id: int) -> int | None:
     """When the first waiting event of a queue is due."""
-    row = tx.one("SELECT MIN(due_ms) FROM event WHERE queue_id = :queue_id AND state = 0", {"queue_id": queue_id})
+    row = tx.one(
+        "SELECT MIN(due_ms) FROM event WHERE queue_id = :queue_id AND state = 0 AND " + _QUEUE_EXISTS,
+        {"queue_id": queue_id},
+    )
     return None if row is None else row[0]
 
 
 def remove(tx: Transaction, event_id: int) -> bool:
     """The event has ended. False if it is not there any more."""
     tx.run("DELETE FROM event_content WHERE id = :id", {"id": event_id})
-    return tx.run("DELETE FROM event WHERE id = :id", {"id": event_id}) > 0
+    return tx.run("DELETE FROM event WHERE id = :id AND queue_id IN (SELECT id FROM event_queue)", {"id": event_id}) > 0
 
 
 def retry(tx: Transaction, event_id: int, due_ms: int, attempts: int) -> None:
@@ -228,9 +237,10 @@ def return_set_back(tx: Transaction, now_ms: int, limit: int) -> list[tuple[int,
 
 async def next_rescue(engine: Engine) -> int | None:
     """When the next lease or wait runs out."""
-    rows = await engine.read("SELECT MIN(due_ms) FROM event WHERE state <> 0")
-    due_ms: int | None = rows[0][0]
-    return due_ms
+    rows = await engine.read(
+        "SELECT due_ms FROM event WHERE state <> 0 AND queue_id IN (SELECT id FROM event_queue) ORDER BY due_ms LIMIT 1"
+    )
+    return rows[0][0] if rows else None
 
 
 # --- looking ---
@@ -251,16 +261,40 @@ async def queues(engine: Engine) -> list[QueueRow]:
 
 async def count(engine: Engine) -> int:
     """Events that have not ended. Walks through an index: not for hot paths."""
-    rows = await engine.read("SELECT COUNT(*) FROM event")
+    rows = await engine.read("SELECT COUNT(*) FROM event WHERE queue_id IN (SELECT id FROM event_queue)")
     number: int = rows[0][0]
     return number
 
 
+# --- reset ---
+
+
 def delete_everything(tx: Transaction) -> None:
-    """For a reset."""
-    for table in ("event", "event_content", "event_outbox", "event_invoke_config"):
+    """For a reset: takes as long for a million events as for none. The events lose their queues, by which alone they
+    are found; `remove_garbage` removes them."""
+    for table in ("event_outbox", "event_invoke_config", "event_queue", "event_garbage"):
         tx.run(f"DELETE FROM {table}")
-    tx.run("UPDATE event_queue SET throttles = 0, resume_ms = 0")
+    tx.run(
+        "INSERT INTO event_garbage (last_id) SELECT MAX("
+        "COALESCE((SELECT MAX(id) FROM event), 0), COALESCE((SELECT MAX(id) FROM ledger_event), 0))"
+    )
+
+
+def remove_garbage(tx: Transaction, limit: int) -> bool:
+    """Removes some of what a reset left, from the queue and from the ledger; False when nothing is left."""
+    row = tx.one("SELECT MAX(last_id) FROM event_garbage")
+    if row is None or row[0] is None:
+        return False
+    last_id, removed = row[0], 0
+    for table, id_name in _GARBAGE_TABLES:
+        removed += tx.run(
+            f"DELETE FROM {table} WHERE {id_name} IN"
+            f" (SELECT {id_name} FROM {table} WHERE {id_name} <= :last_id ORDER BY {id_name} LIMIT :limit)",
+            {"last_id": last_id, "limit": limit},
+        )
+    if removed == 0:
+        tx.run("DELETE FROM event_garbage WHERE last_id <= :last_id", {"last_id": last_id})
+    return removed > 0
 
 
 def _fitting(rows: Sequence[Row]) -> int:

@@ -22,6 +22,8 @@ _ENDED = (
     "SELECT id, request_id, account, region, function, qualifier, accepted_ms, ended_ms, condition, invoke_count"
     " FROM ledger_event"
 )
+_KEPT = "id > COALESCE((SELECT MAX(last_id) FROM event_garbage), 0)"
+"""True for what is not of before a reset."""
 _LIVE = (
     "SELECT event.id, request_id, account, region, function, qualifier, state, due_ms, accepted_ms, attempts, resume_ms"
     " FROM event JOIN event_content ON event_content.id = event.id JOIN event_queue ON event_queue.id = queue_id"
@@ -86,12 +88,6 @@ def note_on_newest(tx: Transaction, step: Step) -> None:
     note(tx, row[0], [step])
 
 
-def delete_everything(tx: Transaction) -> None:
-    """For a reset."""
-    tx.run("DELETE FROM ledger_pending")
-    tx.run("DELETE FROM ledger_event")
-
-
 # --- keeping it small ---
 
 
@@ -145,7 +141,7 @@ async def page(
             EventState.DROPPED: " AND condition <> 'Success'",
         }
         rows = await engine.read(
-            f"{_ENDED} WHERE id < :before{named}{ends[state]} ORDER BY id DESC LIMIT :limit",
+            f"{_ENDED} WHERE id < :before AND {_KEPT}{named}{ends[state]} ORDER BY id DESC LIMIT :limit",
             args,
         )
         entries += [_ended(row) for row in rows]
@@ -164,7 +160,7 @@ async def find(engine: Engine, request_id: str) -> LedgerEntry | None:
         return _live(live[0], json.loads(steps[0][0]) if steps else ())
     ended = await engine.read(
         f"{_ENDED.replace(' FROM', ', steps, payload, trace FROM')} WHERE request_id = :request_id"
-        " ORDER BY id DESC LIMIT 1",
+        f" AND {_KEPT} ORDER BY id DESC LIMIT 1",
         args,
     )
     return _ended(ended[0]) if ended else None
