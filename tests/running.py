@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,14 @@ class RunningServer:
         client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
         made: dict[str, Any] = client.get_function_configuration(FunctionName=name)
         return made
+
+    def advance(self, seconds: float) -> dict[str, Any]:
+        """Moves the service's time; what the endpoint answers."""
+        body = json.dumps({"advance": seconds}).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_lambdad/clock", body, method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            shown: dict[str, Any] = json.loads(answer.read())
+        return shown
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends the server by a signal; its exit status."""

@@ -41,15 +41,6 @@ def handler(event, context):
 """
 
 
-def advance(server: RunningServer, seconds: float) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{server.endpoint}/_lambdad/clock", json.dumps({"advance": seconds}).encode(), method="POST"
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        shown: dict[str, Any] = json.loads(answer.read())
-    return shown
-
-
 def a_queue(server: RunningServer, name: str) -> tuple[str, str]:
     """URL and ARN."""
     client = server.client("sqs")
@@ -114,7 +105,7 @@ def test_a_failing_function_is_retried_and_its_event_reaches_the_dead_letter_que
     request_id = answer["ResponseMetadata"]["RequestId"]
     for number, seconds in ((1, 60), (2, 120)):
         eventually(lambda wanted=number: len(runs(server, "async-fails")) == wanted)
-        advance(server, seconds)
+        server.advance(seconds)
     message = receive(server, url)
     assert message["Body"] == '{"raise_error": 1}'
     assert message["MessageAttributes"] == {
@@ -170,7 +161,7 @@ def test_events_survive_a_killed_server(start_server: StartServer) -> None:
     server.process.wait(10)
 
     server = start_server()
-    advance(server, 2)  # the back-off of what was running
+    server.advance(2)  # the back-off of what was running
     ended: list[str] = []
 
     def all_ended() -> bool:
@@ -205,7 +196,7 @@ def test_a_reset_leaves_an_empty_server(start_server: StartServer) -> None:
     server.create_function("fails", ECHO)
     assert client.publish_version(FunctionName="fails")["Version"] == "1"
     assert json.loads(client.invoke(FunctionName="fails", Payload=b"1")["Payload"].read())["event"] == 1
-    advance(server, 3600)
+    server.advance(3600)
     eventually(lambda: len(runs(server, "fails")) == 1)
 
 
@@ -223,15 +214,15 @@ def test_stopping_ends_long_polls_and_keeps_what_runs(start_server: StartServer)
     assert time.monotonic() - start < 8
     polling.join()
     server = start_server()
-    advance(server, 31)  # in case the message was being handed to the poll
+    server.advance(31)  # in case the message was being handed to the poll
     assert receive(server, url)["MessageAttributes"]["ErrorMessage"]["StringValue"] == "x"
 
 
 def test_the_clock_command_moves_the_time(server: RunningServer) -> None:
-    before = advance(server, 0)["advanced_s"]
+    before = server.advance(0)["advanced_s"]
     arguments = [sys.executable, "-m", "lambdad", "clock", "advance", "2m", "--endpoint-url", server.endpoint]
     subprocess.run(arguments, check=True, capture_output=True, env=clean_environment())
-    assert advance(server, 0)["advanced_s"] == before + 120
+    assert server.advance(0)["advanced_s"] == before + 120
 
 
 @pytest.mark.parametrize(
@@ -246,9 +237,9 @@ def test_the_clock_takes_seconds_and_nothing_else(server: RunningServer, body: b
 
 def test_the_clock_goes_on_from_where_it_was(start_server: StartServer) -> None:
     server = start_server()
-    shown = advance(server, 3600)
+    shown = server.advance(3600)
     assert shown["advanced_s"] == 3600
     server.process.send_signal(signal.SIGKILL)
     server.process.wait(10)
     server = start_server()
-    assert advance(server, 0)["now"] >= shown["now"]
+    assert server.advance(0)["now"] >= shown["now"]

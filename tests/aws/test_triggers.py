@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 import uuid
 from typing import Any
 
@@ -98,7 +97,7 @@ def test_a_schedule_calls_a_function_when_the_clock_has_come(
     rule = f"r-{uuid.uuid4().hex[:12]}"
     arn = events.put_rule(Name=rule, ScheduleExpression="rate(5 minutes)")["RuleArn"]
     events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": arn_of(name)}])
-    advance(server, 301)
+    server.advance(301)
     event = queue.next()["requestPayload"]
     assert event["detail-type"] == "Scheduled Event"
     assert event["source"] == "aws.events"
@@ -149,9 +148,3 @@ def test_a_result_goes_to_a_bus(deploy: Deployer, queue: Queue, events: Any) -> 
     assert event["resources"] == [bus, f"{arn_of(name)}:$LATEST"]
     assert event["detail"]["requestPayload"] == {"a": 1}
     assert event["detail"]["responsePayload"] == "seen"
-
-
-def advance(server: RunningServer, seconds: int) -> None:
-    body = json.dumps({"advance": seconds}).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{server.endpoint}/_lambdad/clock", body)) as answer:
-        assert answer.status == 200
