@@ -18,7 +18,7 @@ from lambdad.domain.identity import Caller
 from lambdad.domain.invocations import Ending, Invocation, Outcome
 from lambdad.event_queue.service import EventQueue
 from lambdad.event_queue.targets import Delivered, RemoteSender, TargetRefused
-from lambdad.execution.environment import PendingCall
+from lambdad.execution.calls import PendingCall
 from lambdad.invocation.admission import Admission
 from lambdad.invocation.catalog import Catalog
 from lambdad.invocation.invoker import Invoker

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from lambdad.domain.functions import FunctionVersion, LoggingConfig, State
 from lambdad.domain.invocations import Invocation, Outcome
+from lambdad.execution.calls import PendingCall
 from lambdad.execution.channel import ChannelEvents
-from lambdad.execution.environment import PendingCall
 from lambdad.execution.sandbox import Booted, LaunchFailed
 from lambdad.execution.spawner.client import ProcessExit
 

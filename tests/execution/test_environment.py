@@ -12,7 +12,7 @@ from lambdad.clock import SystemClock
 from lambdad.domain.environments import State
 from lambdad.domain.invocations import Ending
 from lambdad.execution import environment as environments
-from lambdad.execution.environment import RuntimeVersion
+from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.pool import Pool
 from tests.execution.scripted import REQUEST_ID, Caller, RecordedLogs, ScriptedSandbox, a_version
 

@@ -11,7 +11,7 @@ from lambdad.clock import SystemClock
 from lambdad.domain.errors import RecursiveInvocation, ResourceConflict, ResourceNotFound, TooManyRequests
 from lambdad.domain.functions import Alias, Function, FunctionSnapshot, FunctionVersion, State, StoredVersion
 from lambdad.domain.identity import Caller
-from lambdad.execution.environment import RuntimeVersion
+from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.pool import Pool
 from lambdad.invocation.admission import Admission
 from lambdad.invocation.catalog import Catalog, Target

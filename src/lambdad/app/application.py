@@ -32,7 +32,7 @@ from lambdad.domain.functions import FunctionVersion
 from lambdad.event_queue.ledger import LedgerLimits
 from lambdad.event_queue.remote import RemoteTargets
 from lambdad.event_queue.service import EventQueue
-from lambdad.execution.environment import RuntimeVersion
+from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.launcher import Launcher
 from lambdad.execution.pool import IdleExpiry, Pool
 from lambdad.execution.runtimes import catalog as runtimes

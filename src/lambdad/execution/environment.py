@@ -17,17 +17,18 @@ import asyncio
 import logging
 import math
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from lambdad.clock import Clock
 from lambdad.domain import failures
 from lambdad.domain.environments import NEXT_STATE, IllegalTransition, Signal, State
 from lambdad.domain.functions import FunctionVersion
-from lambdad.domain.invocations import Ending, Invocation, Outcome
+from lambdad.domain.invocations import Ending, Outcome
+from lambdad.execution.calls import GatheredStream, PendingCall
 from lambdad.execution.deadlines import Deadlines
+from lambdad.execution.journal import Journal, RuntimeVersion
 from lambdad.execution.log_capture import LogCapture
-from lambdad.execution.log_lines import SystemLines, runtime_exit
+from lambdad.execution.log_lines import SystemLines
 from lambdad.execution.sandbox import Booted, LaunchFailed, LogStream, Sandbox
 from lambdad.execution.spawner.client import ProcessExit
 
@@ -39,38 +40,6 @@ NEXT_GRACE_S = 0.05
 """How long a call may wait for a runtime that has answered but not yet asked for the next invocation."""
 EXIT_GRACE_S = 0.25
 """How long a runtime that closed its channel may take to end before it is killed."""
-
-REPORT_STATUS = {
-    Ending.SUCCESS: "success",
-    Ending.ERROR: "success",  # what the runtime answers is an answer; only the environment's failures are told here
-    Ending.TIMEOUT: "timeout",
-    Ending.FAILURE: "error",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeVersion:
-    """What INIT_START tells of the runtime."""
-
-    text: str
-    arn: str
-
-
-class Flow(Protocol):
-    """The source of a streamed response."""
-
-    def pause_stream(self) -> None:
-        """The reader is full: no more for now. The function waits when it writes on."""
-
-    def resume_stream(self) -> None: ...
-
-
-class ResponseSink(Protocol):
-    """Takes a streamed response piece by piece; the outcome that follows has an empty payload."""
-
-    def started(self, content_type: str, flow: Flow) -> None: ...
-
-    def chunk(self, data: bytes) -> None: ...
 
 
 class Owner(Protocol):
@@ -84,23 +53,6 @@ class Owner(Protocol):
 
     def dispatch_again(self, call: PendingCall) -> None:
         """The environment could not take the call in time: find another."""
-
-
-class PendingCall:
-    """An invocation and, in subclasses, where its outcome goes."""
-
-    __slots__ = ("invocation", "sink")
-
-    def __init__(self, invocation: Invocation, sink: ResponseSink | None = None) -> None:
-        self.invocation = invocation
-        self.sink = sink
-
-    def finish(self, outcome: Outcome) -> None:
-        """Answers the caller."""
-        raise NotImplementedError
-
-    def measured(self, outcome: Outcome) -> None:
-        """Follows at once; only now the outcome tells what memory was used."""
 
 
 class Environment:
@@ -128,13 +80,12 @@ class Environment:
         self._owner = owner
         self._sandbox = sandbox
         self._stream_name = stream_name
-        self._lines = lines
-        self._runtime_version = runtime_version
         self._deadlines = deadlines
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._time = time.monotonic  # uvloop's own clock counts whole milliseconds
         self._capture = LogCapture(log_stream, clock, version.logging)
+        self._journal = Journal(self._capture, lines, runtime_version, clock)
         self._booted: Booted | None = None
         self._dying: Booted | None = None  # killed, perhaps not gone yet; /tmp is shared with the next runtime
         self._boot_task: asyncio.Task[None] | None = None
@@ -151,7 +102,7 @@ class Environment:
         self._invoke_started = 0.0
         self._start_logged = False
         self._peak_kib = 0
-        self._gathered = _Gathered("")
+        self._gathered = GatheredStream("")
 
     # --- what the pool calls ---
 
@@ -217,9 +168,7 @@ class Environment:
             self._boots += 1
             self._boot_started = self._time()
             if not self._suppressed:
-                time_ms = self._clock.time_ms()
-                line = self._lines.init_start(time_ms, self._runtime_version.text, self._runtime_version.arn)
-                self._capture.write(line, time_ms)
+                self._journal.init_started()
             self._watch(
                 self._boot_started + INIT_LIMIT_S
                 if not self._suppressed
@@ -292,7 +241,7 @@ class Environment:
         if call is not None and call.sink is not None:
             call.sink.started(content_type, self)
         else:
-            self._gathered = _Gathered(content_type)
+            self._gathered = GatheredStream(content_type)
 
     def stream_chunk(self, data: bytes) -> None:
         call = self._call
@@ -359,8 +308,7 @@ class Environment:
         # The function runs while the rest is noted. Nothing of it is read before this turn of the event loop ends.
         booted.channel.deliver(invocation)
         self._watch(now + remaining_s)
-        self._capture.begin(tail=invocation.wants_tail)
-        self._capture.write(self._lines.start(time_ms, invocation.request_id), time_ms)
+        self._journal.invocation_started(time_ms, invocation)
 
     def _answered(self, outcome: Outcome, peak_kib: int) -> None:
         call = self._call
@@ -397,27 +345,7 @@ class Environment:
         """Ends the invocation's log, and fills in what is known only now."""
         self._capture.drain()
         outcome.max_memory_used_mb = self._max_memory_mb()
-        self._write_report(call.invocation.request_id, outcome)
-        if call.invocation.wants_tail:
-            outcome.log_tail = self._capture.tail()
-
-    def _write_report(self, request_id: str, outcome: Outcome) -> None:
-        status = REPORT_STATUS[outcome.ending]
-        error_type = outcome.error_type if status == "error" else None
-        time_ms = self._clock.time_ms()
-        duration_ms = outcome.duration_ms
-        lines = self._lines
-        text = lines.end(time_ms, request_id, duration_ms, status, error_type) + lines.report(
-            time_ms,
-            request_id,
-            duration_ms,
-            outcome.billed_duration_ms,
-            outcome.max_memory_used_mb,
-            init_duration_ms=outcome.init_duration_ms,
-            status=status,
-            error_type=error_type,
-        )
-        self._capture.write(text, time_ms)
+        self._journal.invocation_ended(call.invocation, outcome)
 
     def _max_memory_mb(self) -> int:
         booted = self._booted
@@ -453,7 +381,7 @@ class Environment:
     def _init_timed_out(self) -> None:
         self._capture.drain()
         elapsed_ms = (self._time() - self._boot_started) * 1000
-        self._log_init_report(elapsed_ms, "init", "timeout", None)
+        self._journal.init_ended(elapsed_ms, "init", "timeout", None)
         self._break()
         self._try_init_again()
 
@@ -482,7 +410,7 @@ class Environment:
             self._break()
             self._call = None
             reason = failures.exit_reason(end.status, signal)
-            self._capture.write_record(runtime_exit(call.invocation.request_id, reason))
+            self._journal.runtime_exited(call.invocation, reason)
             payload = failures.exited(call.invocation.request_id, end.status, signal)
             self._finish_broken(call, payload, error_type)
             self._owner.environment_free(self)
@@ -499,7 +427,7 @@ class Environment:
         elapsed_ms = (self._time() - self._boot_started) * 1000
         suppressed = self._suppressed
         phase = "invoke" if suppressed else "init"
-        self._log_init_report(elapsed_ms, phase, "error", error_type)
+        self._journal.init_ended(elapsed_ms, phase, "error", error_type)
         self._break()
         if not suppressed:
             self._try_init_again()
@@ -519,15 +447,8 @@ class Environment:
         self._invoke_started = self._time()
         self._boot(suppressed=True)
 
-    def _log_init_report(self, elapsed_ms: float, phase: str, status: str, error_type: str | None) -> None:
-        time_ms = self._clock.time_ms()
-        line = self._lines.init_report(time_ms, elapsed_ms, phase=phase, status=status, error_type=error_type)
-        self._capture.write(line, time_ms)
-
     def _log_start_of_broken_init(self, call: PendingCall) -> None:
-        self._capture.begin(tail=call.invocation.wants_tail)
-        time_ms = self._clock.time_ms()
-        self._capture.write(self._lines.start(time_ms, call.invocation.request_id), time_ms)
+        self._journal.invocation_started(self._clock.time_ms(), call.invocation)
 
     def _finish_broken(
         self, call: PendingCall, payload: bytes, error_type: str, ending: Ending = Ending.FAILURE
@@ -587,19 +508,3 @@ class Environment:
             self.state = NEXT_STATE[self.state][signal]
         except KeyError:
             raise IllegalTransition(self.state, signal) from None
-
-
-class _Gathered:
-    """A streamed response on its way to a caller who wants it whole (AWS: buffered, with the limit of Invoke)."""
-
-    def __init__(self, content_type: str) -> None:
-        self.content_type = content_type
-        self.data = bytearray()
-        self.too_large = False
-
-    def add(self, data: bytes) -> None:
-        if len(self.data) + len(data) > failures.RESPONSE_LIMIT_BYTES:
-            self.too_large = True
-            self.data.clear()
-        elif not self.too_large:
-            self.data += data

@@ -14,8 +14,10 @@ from dataclasses import replace
 
 from lambdad.clock import Clock
 from lambdad.domain.functions import FunctionVersion
+from lambdad.execution.calls import PendingCall
 from lambdad.execution.deadlines import Deadlines
-from lambdad.execution.environment import Environment, PendingCall, RuntimeVersion
+from lambdad.execution.environment import Environment
+from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.log_lines import system_lines
 from lambdad.execution.sandbox import LogStreams, Sandbox
 from lambdad.loops import Loop

@@ -11,7 +11,7 @@ from lambdad.domain.functions import FunctionVersion, State
 from lambdad.domain.invocations import Invocation, Outcome
 from lambdad.domain.retries import LONGEST_CHAIN, is_recursive
 from lambdad.domain.traces import trace_header
-from lambdad.execution.environment import Flow, PendingCall, ResponseSink
+from lambdad.execution.calls import Flow, PendingCall, ResponseSink
 from lambdad.execution.pool import VersionPool
 from lambdad.invocation.catalog import Catalog, Target
 from lambdad.telemetry import AttemptFinished, AttemptThrottled, RecursionStopped, Telemetry
