@@ -14,9 +14,13 @@ import os
 import statistics
 import tempfile
 import time
+import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from benchmarks.load import BUILD
 from lambdad.domain.events import Event
 from lambdad.storage import events
 from lambdad.storage.engine import Transaction
@@ -85,62 +89,105 @@ async def accept_rate(engine: SqliteEngine, clients: int, functions: int, second
     return count / seconds
 
 
-async def measure(backlog: int, functions: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="lambdad-events-") as folder:
+async def fill_function(engine: SqliteEngine, function: str, count: int) -> None:
+    """Events of one function, accepted just now."""
+    now_ms = int(time.time() * 1000)
+    for first in range(0, count, 2000):
+        made = [
+            replace(an_event(0, number, now_ms), function=function, request_id=str(uuid.uuid4()))
+            for number in range(first, min(first + 2000, count))
+        ]
+        await engine.write(lambda tx, made=made: events.put_all(tx, made))
+
+
+async def figures(backlog: int, functions: int, rounds: int = ROUNDS, seconds: float = 2.0) -> dict[str, Any]:
+    """What the store takes with so many events queued: times in seconds by name, and events a second."""
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="events-", dir=BUILD) as folder:
         engine = await SqliteEngine.open(Path(folder))
-        start = time.perf_counter()
         await fill(engine, backlog, functions)
-        print(f"\n{backlog:,} events of {functions} functions, stored in {time.perf_counter() - start:.1f} s")
-        rows = {row.key.name: row.id for row in await events.queues(engine)}
-        if not rows:
+        found = await _Store(engine, backlog, functions).figures(rounds, seconds)
+        found["bytes"] = sum(path.stat().st_size for path in Path(folder).iterdir() if path.is_file())
+        await engine.close()
+        return found
+
+
+class _Store:
+    """A store with a backlog, as it is asked for figures."""
+
+    def __init__(self, engine: SqliteEngine, backlog: int, functions: int) -> None:
+        self._engine = engine
+        self._backlog = backlog
+        self._functions = functions
+        self._rows: dict[str, int] = {}
+        self._claims: list[float] = []
+        self._ends: list[float] = []
+
+    async def figures(self, rounds: int, seconds: float) -> dict[str, Any]:
+        engine = self._engine
+        await self._find_queues()
+        times = {
+            "empty poll of one function": await timed(self._empty_poll, rounds),
+            "accept, claim and finish one event": await timed(self._one, rounds),
+            "claim of one event": self._claims,
+            "finish of one event": self._ends,
+            "first look at all queues, at start": await timed(lambda _: events.queues(engine), 20),
+        }
+        accepts = {
+            str(clients): await accept_rate(engine, clients, self._functions, seconds) for clients in (1, 16, 64)
+        }
+        worked_off = await self._work_off(seconds) if self._backlog else None
+        return {"times": times, "accepts": accepts, "worked_off": worked_off}
+
+    async def _find_queues(self) -> None:
+        engine, functions = self._engine, self._functions
+        if not self._backlog:
             await engine.write(lambda tx: [events.put(tx, an_event(n, n, NOW_MS)) for n in range(functions)])
-            rows = {row.key.name: row.id for row in await events.queues(engine)}
+        self._rows = {row.key.name: row.id for row in await events.queues(engine)}
+        if not self._backlog:
             await engine.write(lambda tx: [events.remove(tx, n + 1) for n in range(functions)])
 
-        async def start_up(_: int) -> None:
-            await events.queues(engine)
+    def _claim(self, function: int, limit: int) -> Claim:
+        return Claim(queue_id=self._rows[f"function-{function}"], key=key(function), limit=limit)
 
-        async def empty_poll(number: int) -> None:
-            claim = Claim(queue_id=rows[f"function-{number % functions}"], key=key(number % functions), limit=64)
-            taken = await engine.write(lambda tx: events.claim(tx, claim, NOW_MS - 2 * backlog - 1, NOW_MS * 2))
-            assert not taken.events
+    async def _empty_poll(self, number: int) -> None:
+        claim = self._claim(number % self._functions, 64)
+        before_all_ms = NOW_MS - 2 * self._backlog - 1
+        taken = await self._engine.write(lambda tx: events.claim(tx, claim, before_all_ms, NOW_MS * 2))
+        assert not taken.events
 
-        async def one(number: int) -> None:
-            function = number % functions
-            event = an_event(function, number, NOW_MS - 3 * backlog - 1)  # the first in its queue
-            await engine.write(lambda tx: events.put(tx, event))
-            claim = Claim(queue_id=rows[event.function], key=key(function), limit=1)
-            begin = time.perf_counter()
-            taken = await engine.write(lambda tx: events.claim(tx, claim, NOW_MS, NOW_MS * 2))
-            claims.append(time.perf_counter() - begin)
-            begin = time.perf_counter()
-            await engine.write(lambda tx: events.remove(tx, taken.events[0].id))
-            ends.append(time.perf_counter() - begin)
+    async def _one(self, number: int) -> None:
+        function = number % self._functions
+        event = an_event(function, number, NOW_MS - 3 * self._backlog - 1)  # the first in its queue
+        await self._engine.write(lambda tx: events.put(tx, event))
+        claim = self._claim(function, 1)
+        begin = time.perf_counter()
+        taken = await self._engine.write(lambda tx: events.claim(tx, claim, NOW_MS, NOW_MS * 2))
+        self._claims.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        await self._engine.write(lambda tx: events.remove(tx, taken.events[0].id))
+        self._ends.append(time.perf_counter() - begin)
 
-        claims: list[float] = []
-        ends: list[float] = []
-        shown("empty poll of one function", await timed(empty_poll))
-        shown("accept, claim and finish one event", await timed(one))
-        shown("  of it the claim", claims)
-        shown("  of it the finish", ends)
-        shown("first look at all queues, at start", await timed(start_up, 20))
-        for clients in (1, 16, 64):
-            print(f"  {f'accepts, {clients} clients':34} {await accept_rate(engine, clients, functions):,.0f} events/s")
-        if backlog:
-            begin, done = time.perf_counter(), 0
-            while time.perf_counter() < begin + 2:
-                claim = Claim(
-                    queue_id=rows[f"function-{done // 64 % functions}"], key=key(done // 64 % functions), limit=64
-                )
-                taken = await engine.write(lambda tx, claim=claim: events.claim(tx, claim, NOW_MS, NOW_MS * 2))
-                await asyncio.gather(
-                    *(engine.write(lambda tx, one=one: events.remove(tx, one.id)) for one in taken.events)
-                )
-                done += 64
-            print(f"  {'claim 64, finish each':34} {done / (time.perf_counter() - begin):,.0f} events/s")
-        size = sum(path.stat().st_size for path in Path(folder).iterdir())
-        print(f"  {'on disk':34} {size / 1e6:,.0f} MB")
-        await engine.close()
+    async def _work_off(self, seconds: float) -> float:
+        """Claims of 64 events, each finished by itself; events a second."""
+        engine, begin, done, turn = self._engine, time.perf_counter(), 0, 0
+        while time.perf_counter() < begin + seconds:
+            claim = self._claim(turn % self._functions, 64)
+            taken = await engine.write(lambda tx, claim=claim: events.claim(tx, claim, NOW_MS, NOW_MS * 2))
+            await asyncio.gather(*(engine.write(lambda tx, one=one: events.remove(tx, one.id)) for one in taken.events))
+            done, turn = done + len(taken.events), turn + 1
+        return done / (time.perf_counter() - begin)
+
+
+async def measure(backlog: int, functions: int) -> None:
+    found = await figures(backlog, functions)
+    print(f"\n{backlog:,} events of {functions} functions, {found['bytes'] / 1e6:,.0f} MB on disk")
+    for name, times in found["times"].items():
+        shown(name, times)
+    for clients, rate in found["accepts"].items():
+        print(f"  {f'accepts, {clients} clients':34} {rate:,.0f} events/s")
+    if found["worked_off"] is not None:
+        print(f"  {'claim 64, finish each':34} {found['worked_off']:,.0f} events/s")
 
 
 def bare_fsync() -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,26 +195,38 @@ def main() -> None:
         return
     print(f"{'':22}{'queued':>9}{'conn.':>7}{'messages/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>9}{'others':>8}")
     for queued in options.queued:
-        server = Server(queued, options.loop)
-        try:
-            for row in server.rows():
-                for connections in options.connections:
-                    print(line(server, row, queued, connections, options.seconds), flush=True)
-        finally:
-            server.close()
+        for found in figures(queued, options.connections, options.seconds, options.loop):
+            print(line(found), flush=True)
 
 
-def line(server: Server, row: Row, queued: int, connections: int, seconds: float) -> str:
-    load = Load(connections=connections, count=DELETES) if row.once else Load(
-        connections=connections, seconds=seconds, warmup=0.3
-    )  # fmt: skip
-    report = measure(server.pid, server.port, row.prepare, load)
-    if report["errors"]:
-        raise CannotMeasure(f"{row.name}: {report['errors']} calls failed, the first with {report['first_error']}")
-    rate = report["requests_per_second"] * row.messages
+def figures(
+    queued: int, connections: Sequence[int], seconds: float, loop: str = "asyncio"
+) -> Iterator[dict[str, object]]:
+    """The load client's report of each kind of request, with its name, the backlog, and `messages_per_second`."""
+    server = Server(queued, loop)
+    try:
+        for row in server.rows():
+            for number in connections:
+                load = Load(connections=number, count=DELETES) if row.once else Load(
+                    connections=number, seconds=seconds, warmup=0.3
+                )  # fmt: skip
+                report = measure(server.pid, server.port, row.prepare, load)
+                if report["errors"]:
+                    raise CannotMeasure(
+                        f"{row.name}: {report['errors']} calls failed, the first with {report['first_error']}"
+                    )
+                rate = report["requests_per_second"] * row.messages
+                named = {"name": row.name, "queued": queued, "connections": number, "messages_per_second": rate}
+                yield {**report, **named}
+    finally:
+        server.close()
+
+
+def line(found: dict[str, object]) -> str:
     return (
-        f"{row.name:22}{queued:>9}{connections:>7}{rate:>12,.0f}{report['p50'] / 1e6:>9.2f}"
-        f"{report['p99'] / 1e6:>9.2f}{report['cpu_us_per_request']:>9.0f}{report['foreign_cores']:>8.2f}"
+        f"{found['name']:22}{found['queued']:>9}{found['connections']:>7}{found['messages_per_second']:>12,.0f}"
+        f"{found['p50'] / 1e6:>9.2f}{found['p99'] / 1e6:>9.2f}{found['cpu_us_per_request']:>9.0f}"
+        f"{found['foreign_cores']:>8.2f}"
     )
 
 

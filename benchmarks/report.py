@@ -307,9 +307,14 @@ def plain_table(head: Row, rows: list[Row]) -> str:
 
 def write_docs(results: dict[str, dict]) -> None:
     """Replaces what is between the markers in docs/performance.md."""
+    write_between(BEGIN, END, render(results, markdown=True))
+
+
+def write_between(begin: str, end: str, content: str) -> None:
+    """Replaces what is between two markers in docs/performance.md."""
     text = DOCS.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{DOCS.name} lacks the markers {BEGIN} and {END}")
-    DOCS.write_text(f"{before}{BEGIN}\n\n{render(results, markdown=True)}\n{END}{after}")
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise SystemExit(f"{DOCS.name} lacks the markers {begin} and {end}")
+    DOCS.write_text(f"{before}{begin}\n\n{content}\n{end}{after}")

@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import boto3
@@ -57,6 +57,10 @@ class Lambdad:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def data(self) -> Path:
+        return self._folder / "data"
+
     def start(self) -> None:
         """Returns when the health endpoint answers 200; `start_seconds` is the time since the process was started."""
         self.port = free_port()
@@ -73,9 +77,13 @@ class Lambdad:
         wait_for(self._healthy, self._process, self._log)
         self.start_seconds = time.monotonic() - started
 
+    def halt(self) -> None:
+        """Stops in an orderly way; `start` goes on with the same data."""
+        stop(self._process)
+
     def restart(self) -> None:
         """Stops in an orderly way and starts again on the same data."""
-        stop(self._process)
+        self.halt()
         self.start()
 
     def stop(self) -> None:
@@ -118,12 +126,15 @@ class Lambdad:
         path = f"/2015-03-31/functions/{function}/invocations"
         return [Prepared(self.signed("POST", path, body), token) for body, token in echo_bodies(DISTINCT_REQUESTS)]
 
-    def signed(self, method: str, path: str, body: bytes = b"", query: str = "") -> bytes:
-        """A request with the headers that boto3 sends."""
+    def signed(
+        self, method: str, path: str, body: bytes = b"", query: str = "", headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """A request with the headers that boto3 sends, and more."""
         url = f"http://127.0.0.1:{self.port}{path}" + (f"?{query}" if query else "")
-        request = AWSRequest(method=method, url=url, data=body, headers={"Content-Type": "application/json"})
+        given = {"Content-Type": "application/json", **(headers or {})}
+        request = AWSRequest(method=method, url=url, data=body, headers=given)
         SigV4Auth(CREDENTIALS, "lambda", REGION).add_auth(request)
-        headers = {
+        sent = {
             "Host": f"127.0.0.1:{self.port}",
             "Accept-Encoding": "identity",
             "User-Agent": "Boto3/1.40 md/Botocore#1.40 ua/2.1 os/linux lang/python",
@@ -131,7 +142,7 @@ class Lambdad:
             "amz-sdk-invocation-id": str(uuid.uuid4()),
             "amz-sdk-request": "attempt=1",
         }
-        return http_request(method, path + (f"?{query}" if query else ""), headers, body)
+        return http_request(method, path + (f"?{query}" if query else ""), sent, body)
 
     def create_many(self, first: int, last: int) -> dict[str, object]:
         """Creates functions `first` to `last - 1` over 4 connections, as fast as the server takes them."""
@@ -159,6 +170,12 @@ class Lambdad:
         if answer.get("FunctionError") or json.loads(payload) != json.loads(event):
             log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
             raise CannotMeasure(f"{function} does not echo: {payload.decode(errors='replace')[:500]}\n{log}")
+
+    def create(self, name: str, package: bytes, **members: object) -> None:
+        """A Python function from an archive with `app.handler`, once it is active."""
+        configuration = {"Runtime": RUNTIME, "Handler": "app.handler", "MemorySize": 128, "Timeout": 30, **members}
+        self.boto3().create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": package}, **configuration)
+        self._wait_until_active(name)
 
     def _create(self, name: str, **members: object) -> None:
         self.boto3().create_function(FunctionName=name, Role=ROLE, MemorySize=128, Timeout=30, **members)
