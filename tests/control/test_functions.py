@@ -8,12 +8,8 @@ from typing import Any
 
 import pytest
 
-from lambdad.control.functions import (
-    CodeSource,
-    CreateFunction,
-    UpdateFunctionCode,
-    UpdateFunctionConfiguration,
-)
+from lambdad.control.code_source import CodeSource
+from lambdad.control.functions import CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration
 from lambdad.control.versions import PublishVersion
 from lambdad.domain.arns import FunctionReference
 from lambdad.domain.configuration import ConfigurationChange
@@ -323,7 +319,7 @@ async def test_a_name_can_be_taken_once(tmp_path: Path) -> None:
 
 
 async def test_an_account_has_75_gb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lambdad.control.functions.CODE_STORAGE_BYTES", 2 * len(CODE))
+    monkeypatch.setattr("lambdad.control.code_source.CODE_STORAGE_BYTES", 2 * len(CODE))
     async with a_bench(tmp_path) as bench:
         await bench.plane.functions.create(create("f"))
         await bench.plane.functions.create(create("g"))

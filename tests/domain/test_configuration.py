@@ -17,7 +17,7 @@ from lambdad.domain.configuration import (
     check_tags,
 )
 from lambdad.domain.errors import InvalidParameterValue, LambdadError
-from lambdad.domain.functions import FunctionVersion, LoggingConfig
+from lambdad.domain.functions import AttachedLayer, FunctionVersion, LoggingConfig
 from lambdad.domain.runtimes import RESERVED_VARIABLES, RETIRED, RUNTIMES
 
 TEXT = LoggingConfig(log_format="Text", log_group="/aws/lambda/f")
@@ -51,7 +51,7 @@ FULL = a_version(
     ephemeral_mb=600,
     environment={"A": "b"},
     tracing_mode="Active",
-    layers=(f"{LAYER}:a:1",),
+    layers=(AttachedLayer(arn=f"{LAYER}:a:1", code_sha256="y", code_size=1, unzipped_size=2),),
     dead_letter_target="arn:aws:sqs:us-east-1:111111111111:q",
     kms_key_arn="arn:aws:kms:us-east-1:111111111111:key/k",
     extra={"VpcConfig": {}},
@@ -67,7 +67,7 @@ def test_an_empty_change_keeps_everything() -> None:
     [
         ({"description": ""}, {"description": ""}),
         ({"environment": {}}, {"environment": {}}),
-        ({"layers": ()}, {"layers": ()}),
+        ({"layers": (f"{LAYER}:b:1",)}, {}),  # only checked: what they stand for is looked up elsewhere
         ({"dead_letter_target": ""}, {"dead_letter_target": None}),
         ({"kms_key_arn": ""}, {"kms_key_arn": None}),
         ({"timeout_s": 900}, {"timeout_s": 900}),

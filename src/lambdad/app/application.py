@@ -201,6 +201,7 @@ class Application:
             self._spawner,
             self.interpreters,
             code_tree=packages.tree,
+            layers_tree=packages.merged_tree,
             credentials=lambda version: role_credentials(temporary, version),
             endpoint=lambda: self.endpoint,
         )
@@ -310,8 +311,8 @@ class Application:
         return _Neighbours(queue=queue, sqs=sqs, sns=sns, eventbridge=eventbridge)
 
     def _lambda_service(self, plane: ControlPlane, links: SignedLinks) -> Service:
-        def code_url(version: FunctionVersion) -> str:
-            name = base64.b64decode(version.code_sha256).hex()
+        def code_url(code_sha256: str) -> str:
+            name = base64.b64decode(code_sha256).hex()
             return self.endpoint + links.sign(f"{CODE_PATH}{name}.zip", time.time() + CODE_LINK_S)
 
         handlers = operations.handlers(plane, runtime_version_arn=runtimes.runtime_version_arn, code_url=code_url)

@@ -22,7 +22,7 @@ CODE_PATH = f"{PREFIX}code/"
 
 
 class Reset:
-    """Removes functions, logs and roles; running invocations end as after a deletion."""
+    """Removes functions, layers, logs and roles; running invocations end as after a deletion."""
 
     def __init__(self, engine: SqliteEngine, changed: Changed, logs: LogService) -> None:
         self._engine = engine
@@ -33,6 +33,7 @@ class Reset:
         def job(tx: Transaction) -> list[FunctionKey]:
             reset.logs(tx)
             reset.identities(tx)
+            reset.layers(tx)
             return reset.functions(tx)
 
         await self._logs.writer.settle()  # what is stored later would make its log group again

@@ -88,6 +88,8 @@ class Activation:
     async def _try(self, version: FunctionVersion) -> PrepareFailure | None:
         try:
             await self._packages.tree(version.code_sha256)
+            if version.layers:
+                await self._packages.merged_tree([layer.code_sha256 for layer in version.layers])
             return await self._prepare(version)
         except Exception as error:
             logger.exception("The version %s could not be prepared", version.arn)

@@ -16,33 +16,31 @@ from lambdad.control.changes import (
     latest_of,
     new_revision_id,
 )
+from lambdad.control.code_source import CodeSource, check_code_storage, zip_of
+from lambdad.control.layers import attached_in
 from lambdad.control.versions import publish_in
 from lambdad.domain.arns import FunctionReference, is_alias_name, is_version_number
 from lambdad.domain.configuration import ConfigurationChange, changed, check_tags
 from lambdad.domain.errors import (
     CodeSigningConfigNotFound,
-    CodeStorageExceeded,
     InvalidParameterValue,
     ResourceConflict,
     ResourceNotFound,
 )
-from lambdad.domain.functions import LATEST, Alias, Function, FunctionVersion, LoggingConfig, State, StoredVersion
+from lambdad.domain.functions import (
+    LATEST,
+    Alias,
+    AttachedLayer,
+    Function,
+    FunctionVersion,
+    LoggingConfig,
+    State,
+    StoredVersion,
+)
+from lambdad.domain.layers import check_unzipped_size
 from lambdad.domain.lifecycle import being_created, being_updated, check_changeable
 from lambdad.storage.functions import FunctionKey, FunctionRepository, FunctionTables, VersionKey, version_key
 from lambdad.storage.packages import Package, PackageStore
-
-CODE_STORAGE_BYTES = 80_530_636_800
-"""75 GB for an account and region (AWS Lambda quotas)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeSource:
-    """Where the code of a function comes from."""
-
-    zip_file: bytes | None = None
-    s3_bucket: str | None = None
-    s3_key: str | None = None
-    image_uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +53,8 @@ class CreateFunction:
     tags: Mapping[str, str] = field(default_factory=dict)
     code_signing_config_arn: str | None = None
     publish: bool = False
+    caller_arn: str | None = None
+    """Who is named when a layer of another account is refused; None for the account's root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,8 @@ class UpdateFunctionConfiguration:
     reference: FunctionReference
     configuration: ConfigurationChange
     revision_id: str | None = None
+    caller_arn: str | None = None
+    """As in CreateFunction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +114,16 @@ class Functions:
             def job(tables: FunctionTables) -> list[FunctionVersion]:
                 if tables.function(key) is not None:
                     raise _exists(key)
-                _check_code_storage(tables, key, package.size)
+                check_code_storage(tables.transaction, key.account, key.region, package.size)
+                layers = _layers(tables, key, command.configuration.layers or (), command.caller_arn)
+                check_unzipped_size(package.unzipped_size, layers)
                 tables.put_function(
                     Function(account=key.account, region=key.region, name=key.name, tags=dict(command.tags))
                 )
                 latest = being_created(
                     replace(
                         draft,
+                        layers=layers,
                         generation=tables.next_generation(key),
                         code_sha256=package.code_sha256,
                         code_size=package.size,
@@ -168,12 +173,16 @@ class Functions:
             current = found[1].current
             check_changeable(current)
             check_revision(command.revision_id, current.revision_id)
-            return _with_code(current, await self._packages.check(_zip_of(command.code)), command)
+            package = await self._packages.check(zip_of(command.code))
+            check_unzipped_size(package.unzipped_size, current.layers)
+            return _with_code(current, package, command)
         async with self._code(command.code) as package:
 
             def job(tables: FunctionTables) -> tuple[FunctionVersion, list[FunctionVersion]]:
                 stored = _changeable(tables, reference, command.revision_id)
-                _check_code_storage(tables, key, package.size - stored.current.code_size)
+                more = package.size - stored.current.code_size
+                check_code_storage(tables.transaction, key.account, key.region, more)
+                check_unzipped_size(package.unzipped_size, stored.current.layers)
                 latest = self._put_update(tables, stored, _with_code(stored.current, package, command))
                 if not command.publish:
                     return latest, [latest]
@@ -187,14 +196,19 @@ class Functions:
 
     async def update_configuration(self, command: UpdateFunctionConfiguration) -> FunctionVersion:
         """Changes the configuration of `$LATEST`; the old one serves until the new one is prepared."""
-        reference = command.reference
+        reference, change = command.reference, command.configuration
+        key = key_of(reference)
+        code_bytes = await self._unzipped_size(key) if change.layers else 0
 
         def job(tables: FunctionTables) -> FunctionVersion:
             stored = _changeable(tables, reference, command.revision_id)
-            return self._put_update(tables, stored, changed(stored.current, command.configuration))
+            version = changed(stored.current, change)
+            if change.layers is not None:
+                version = replace(version, layers=_layers(tables, key, change.layers, command.caller_arn))
+                check_unzipped_size(code_bytes, version.layers)
+            return self._put_update(tables, stored, version)
 
-        _check_layers_exist(command.configuration)
-        version = await self._changes.make(key_of(reference), job)
+        version = await self._changes.make(key, job)
         self._activation.begin(version_key(version))
         return version
 
@@ -278,12 +292,15 @@ class Functions:
             revision_id="",
             last_modified=self._changes.now(),
         )
-        draft = changed(blank, configuration)
-        _check_layers_exist(configuration)
-        return draft
+        return changed(blank, configuration)
 
     def _code(self, source: CodeSource) -> AbstractAsyncContextManager[Package]:
-        return self._packages.added(_zip_of(source))
+        return self._packages.added(zip_of(source))
+
+    async def _unzipped_size(self, key: FunctionKey) -> int:
+        """Bytes of the files of `$LATEST`; 0 if the function is not there, which is refused later."""
+        found = await self._repository.version(VersionKey(key, LATEST))
+        return 0 if found is None else await self._packages.unzipped_size(found[1].current.code_sha256)
 
     def _put_update(self, tables: FunctionTables, stored: StoredVersion, version: FunctionVersion) -> FunctionVersion:
         version = being_updated(
@@ -297,19 +314,6 @@ class Functions:
         previous = stored.serving if version.state is State.ACTIVE else None
         tables.put_version(StoredVersion(current=version, previous=previous), settled=False)
         return version
-
-
-def _zip_of(source: CodeSource) -> bytes:
-    if source.image_uri is not None:
-        raise InvalidParameterValue("Please don't provide ImageUri when updating a function with packageType Zip.")
-    if source.s3_bucket is not None or source.s3_key is not None:
-        raise InvalidParameterValue(
-            "Code from S3 needs the extra lambdad[aws], which this version does not have yet. "
-            "Give the archive itself as ZipFile."
-        )
-    if source.zip_file is None:
-        raise InvalidParameterValue("Please provide a source for function code.")
-    return source.zip_file
 
 
 def _with_code(version: FunctionVersion, package: Package, command: UpdateFunctionCode) -> FunctionVersion:
@@ -328,15 +332,10 @@ def _changeable(tables: FunctionTables, reference: FunctionReference, revision_i
     return stored
 
 
-def _check_code_storage(tables: FunctionTables, key: FunctionKey, more: int) -> None:
-    if tables.code_bytes(key.account, key.region) + more > CODE_STORAGE_BYTES:
-        raise CodeStorageExceeded("Code storage limit exceeded.")
-
-
-def _check_layers_exist(configuration: ConfigurationChange) -> None:
-    # No layer can have been published: PublishLayerVersion is not offered.
-    for arn in configuration.layers or ():
-        raise InvalidParameterValue(f"Layer version {arn} does not exist.")
+def _layers(
+    tables: FunctionTables, key: FunctionKey, arns: tuple[str, ...], caller_arn: str | None
+) -> tuple[AttachedLayer, ...]:
+    return attached_in(tables.transaction, arns, account=key.account, caller_arn=caller_arn)
 
 
 def _exists(key: FunctionKey) -> ResourceConflict:

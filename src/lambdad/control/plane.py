@@ -13,11 +13,14 @@ from lambdad.control.concurrency import Concurrency
 from lambdad.control.event_invoke_configs import EventInvokeConfigs
 from lambdad.control.functions import Functions
 from lambdad.control.garbage import CodeGarbage
+from lambdad.control.layer_permissions import LayerPermissions
+from lambdad.control.layers import Layers
 from lambdad.control.runtime_settings import RecursionSettings, RuntimeManagement
 from lambdad.control.tags import Tags
 from lambdad.control.versions import Versions
 from lambdad.domain.concurrency import ACCOUNT_LIMIT
 from lambdad.storage.functions import FunctionRepository
+from lambdad.storage.layers import LayerRepository
 from lambdad.storage.packages import PackageStore
 
 
@@ -47,6 +50,9 @@ class ControlPlane:
         self.aliases = Aliases(repository, changes)
         self.concurrency = Concurrency(repository, changes, account_concurrency)
         self.event_invoke_configs = EventInvokeConfigs(repository, clock, elsewhere)
+        layers = LayerRepository(repository.engine)
+        self.layers = Layers(layers, packages, clock.now)
+        self.layer_permissions = LayerPermissions(layers)
         self.tags = Tags(repository, changes)
         self.accounts = Accounts(repository, account_concurrency)
         self.recursion = RecursionSettings(repository, changes)

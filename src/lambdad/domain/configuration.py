@@ -63,8 +63,9 @@ class ConfigurationChange:
 
 
 def changed(version: FunctionVersion, change: ConfigurationChange) -> FunctionVersion:
-    """The version with the change made and checked; `generation` and the states are the caller's.
+    """The version with the change made and checked; `generation`, the states and the layers are the caller's.
 
+    Of the layers only the ARNs are checked: what they stand for has to be looked up.
     Raises InvalidParameterValue and ValidationFailed in AWS's words.
     """
     _check_numbers(change)
@@ -89,7 +90,6 @@ def changed(version: FunctionVersion, change: ConfigurationChange) -> FunctionVe
         tracing_mode=_kept(change.tracing_mode, version.tracing_mode),
         logging=version.logging if change.logging is None else changed_logging(version.logging, change.logging),
         snap_start=_kept(change.snap_start, version.snap_start),
-        layers=_kept(change.layers, version.layers),
         dead_letter_target=_kept(change.dead_letter_target, version.dead_letter_target) or None,
         kms_key_arn=_kept(change.kms_key_arn, version.kms_key_arn) or None,
         extra={**version.extra, **change.extra},

@@ -37,6 +37,17 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedLayer:
+    """A layer version as a function holds it: all that is needed of it, also after it was deleted."""
+
+    arn: str
+    code_sha256: str
+    code_size: int
+    """Bytes of the zip."""
+    unzipped_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionVersion:
     """The whole configuration of one version: `$LATEST`, which changes, or a published one, which does not."""
 
@@ -66,8 +77,8 @@ class FunctionVersion:
     tracing_mode: str = "PassThrough"
     logging: LoggingConfig
     snap_start: str = "None"
-    layers: tuple[str, ...] = ()
-    """ARNs of layer versions, in merge order."""
+    layers: tuple[AttachedLayer, ...] = ()
+    """In merge order: later ones win."""
     dead_letter_target: str | None = None
     kms_key_arn: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from lambdad.domain.credentials import TemporaryCredentials
@@ -52,12 +52,14 @@ class Launcher:
         interpreters: Interpreters,
         *,
         code_tree: Callable[[str], Awaitable[Path]],
+        layers_tree: Callable[[Sequence[str]], Awaitable[Path]],
         credentials: Callable[[FunctionVersion], TemporaryCredentials],
         endpoint: Callable[[], str],
     ) -> None:
         self._spawner = spawner
         self._interpreters = interpreters
         self._code_tree = code_tree
+        self._layers_tree = layers_tree
         self._credentials = credentials
         self._endpoint = endpoint
         self._found: dict[str, Interpreter] = {}
@@ -91,6 +93,9 @@ class Launcher:
             if interpreter is None:
                 raise LaunchFailed(self._interpreters.why_missing(boot.interpreter), "Runtime.Unknown")
         task_dir = await self._code_tree(version.code_sha256)
+        layer_dirs: tuple[str, ...] = ()
+        if version.layers:
+            layer_dirs = (str(await self._layers_tree([layer.code_sha256 for layer in version.layers])),)
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
         ends = _Ends(log_read)
         try:
@@ -110,6 +115,7 @@ class Launcher:
                 argv=self._arguments(version, interpreter),
                 environ=self._variables(version, stream, address),
                 task_dir=str(task_dir),
+                layer_dirs=layer_dirs,
                 memory_mb=version.memory_mb,
                 tmp_mb=version.ephemeral_mb,
                 frames_fd=theirs.fileno() if theirs else None,

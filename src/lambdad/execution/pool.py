@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from lambdad.clock import Clock
 from lambdad.domain.functions import FunctionVersion
+from lambdad.domain.layers import trees_of
 from lambdad.execution.calls import PendingCall
 from lambdad.execution.deadlines import Deadlines
 from lambdad.execution.environment import Environment
@@ -186,8 +187,11 @@ class Pool:
             pool.expire(before)
 
     def runs_code(self, code_sha256: str) -> bool:
-        """Whether an environment has this code (base64 of its SHA-256) mounted."""
-        return any(environment.version.code_sha256 == code_sha256 for environment in self._environments)
+        """Whether an environment has this code or layer (base64 of its SHA-256) mounted."""
+        versions = (environment.version for environment in self._environments)
+        return any(
+            code_sha256 == version.code_sha256 or code_sha256 in trees_of(version.layers) for version in versions
+        )
 
     def stop(self) -> None:
         """Ends every environment, busy ones too."""

@@ -10,10 +10,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from lambdad.domain.functions import Alias, FunctionVersion, LoggingConfig, State, UpdateStatus
+from lambdad.domain.functions import Alias, AttachedLayer, FunctionVersion, LoggingConfig, State, UpdateStatus
 
 _VERSION_MEMBERS = frozenset(FunctionVersion.__dataclass_fields__)
 _ALIAS_MEMBERS = frozenset(Alias.__dataclass_fields__)
+_LAYER_MEMBERS = frozenset(AttachedLayer.__dataclass_fields__)
 _LOGGING_MEMBERS = frozenset(LoggingConfig.__dataclass_fields__)
 
 
@@ -25,15 +26,24 @@ def decode_version(document: str) -> FunctionVersion:
     members = _known(json.loads(document), _VERSION_MEMBERS)
     members["logging"] = LoggingConfig(**_known(members["logging"], _LOGGING_MEMBERS))
     members["architectures"] = tuple(members["architectures"])
-    members["layers"] = tuple(members["layers"])
+    members["layers"] = _layers(members["layers"])
     members["state"] = State(members["state"])
     if members["last_update_status"] is not None:
         members["last_update_status"] = UpdateStatus(members["last_update_status"])
     return FunctionVersion(**members)
 
 
+def decode_layers(document: str) -> tuple[AttachedLayer, ...]:
+    """The member `layers` of a version, on its own."""
+    return _layers(json.loads(document))
+
+
 def decode_alias(document: str) -> Alias:
     return Alias(**_known(json.loads(document), _ALIAS_MEMBERS))
+
+
+def _layers(given: list[dict[str, Any]]) -> tuple[AttachedLayer, ...]:
+    return tuple(AttachedLayer(**_known(layer, _LAYER_MEMBERS)) for layer in given)
 
 
 def _known(members: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

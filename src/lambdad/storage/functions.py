@@ -21,6 +21,7 @@ from lambdad.domain.functions import (
     RuntimeUpdate,
     StoredVersion,
 )
+from lambdad.domain.layers import trees_of
 from lambdad.storage import documents
 from lambdad.storage.engine import Engine, Row, Transaction
 
@@ -103,7 +104,7 @@ class FunctionTables:
         return 0 if row is None else int(row[0])
 
     def code_bytes(self, account: str, region: str) -> int:
-        """Bytes of the code of every version of the account in the region."""
+        """Bytes of the code of every version and of every layer version of the account in the region."""
         row = self._tx.one(_CODE_BYTES, {"account": account, "region": region})
         return 0 if row is None else int(row[0])
 
@@ -339,15 +340,26 @@ class FunctionRepository:
         return [VersionKey(FunctionKey(*row[:3]), _version(row[3])) for row in rows]
 
     async def code_in_use(self) -> set[str]:
-        """The base64 SHA-256 of every archive that a version needs, also those that only serve during an update."""
+        """The base64 SHA-256 of every archive and merged tree that something needs: a layer version, or a version of a
+        function, also one that only serves during an update.
+        """
         rows = await self._engine.read(
             "SELECT code_sha256 FROM function_version UNION"
-            " SELECT previous_code_sha256 FROM function_version WHERE previous_code_sha256 IS NOT NULL"
+            " SELECT previous_code_sha256 FROM function_version WHERE previous_code_sha256 IS NOT NULL UNION"
+            " SELECT code_sha256 FROM layer_version"
         )
-        return {row[0] for row in rows}
+        found = {row[0] for row in rows}
+        rows = await self._engine.read(
+            "SELECT json_extract(document, '$.layers') FROM function_version UNION"
+            " SELECT json_extract(previous, '$.layers') FROM function_version WHERE previous IS NOT NULL"
+        )
+        for row in rows:
+            found |= trees_of(documents.decode_layers(row[0]))
+        return found
 
 
-_CODE_BYTES = "SELECT COALESCE(SUM(code_size), 0) FROM function_version WHERE account = :account AND region = :region"
+_SUM = "(SELECT COALESCE(SUM(code_size), 0) FROM {} WHERE account = :account AND region = :region)"
+_CODE_BYTES = f"SELECT {_SUM.format('function_version')} + {_SUM.format('layer_version')}"
 
 _VOLATILE = (
     "version", "generation", "revision_id", "last_modified", "state", "state_reason", "state_reason_code",

@@ -2,7 +2,8 @@
 
 `packages/<hex>.zip` is on disk, with its folder, before a row refers to it. `unpacked/<hex>/` is made from it under
 another name and renamed when complete; it is only a cache and is not synced, so a restart of the machine begins with
-an empty one. Everything here runs on threads of its own.
+an empty one. The layers of a function are merged into one such tree, so that every kind of isolation shows it them in
+the same way. Everything here runs on threads of its own.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from lambdad.domain.errors import InvalidParameterValue, RequestEntityTooLarge
+from lambdad.domain.layers import merged_sha256
 from lambdad.storage.engine import StorageFull
+from lambdad.storage.trees import lay, size_of
 from lambdad.storage.unpacking import unpack
 
 T = TypeVar("T")
@@ -39,10 +42,11 @@ _TEMPORARY = ".tmp-"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An archive: the base64 of its SHA-256, as AWS prints it, and its bytes."""
+    """An archive: the base64 of its SHA-256, as AWS prints it, its bytes, and those of the files in it."""
 
     code_sha256: str
     size: int
+    unzipped_size: int
 
 
 class PackageStore:
@@ -53,7 +57,7 @@ class PackageStore:
         self._trees = folder / "unpacked"
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lambdad-packages")
         self._ready: dict[str, Path] = {}
-        self._unpacking: dict[str, asyncio.Task[Path]] = {}
+        self._making: dict[str, asyncio.Task[None]] = {}
         self._pins: Counter[str] = Counter()
         self._added_since_collection: set[str] = set()
 
@@ -72,14 +76,14 @@ class PackageStore:
         StorageFull.
         """
         _check_zipped_size(archive)
-        package = await self._run(lambda: _describe(archive))
-        name = _hex(package.code_sha256)
+        code_sha256 = await self._run(lambda: _code_sha256(archive))
+        name = _hex(code_sha256)
         self._pins[name] += 1
         self._added_since_collection.add(name)
         try:
-            await self._run(lambda: self._add(name, archive))
+            unzipped_size = await self._run(lambda: self._add(name, archive))
             self._ready[name] = self._trees / name
-            yield package
+            yield Package(code_sha256, len(archive), unzipped_size)
         finally:
             self._pins[name] -= 1
             if not self._pins[name]:
@@ -90,8 +94,8 @@ class PackageStore:
         _check_zipped_size(archive)
 
         def checked() -> Package:
-            unpack(io.BytesIO(archive), None)
-            return _describe(archive)
+            unzipped_size = unpack(io.BytesIO(archive), None)
+            return Package(_code_sha256(archive), len(archive), unzipped_size)
 
         return await self._run(checked)
 
@@ -101,15 +105,22 @@ class PackageStore:
         Raises FileNotFoundError when there is no such archive.
         """
         name = _hex(code_sha256)
-        ready = self._ready.get(name)
-        if ready is not None:
-            return ready
-        task = self._unpacking.get(name)
-        if task is None:
-            task = asyncio.create_task(self._unpack_stored(name))
-            self._unpacking[name] = task
-            task.add_done_callback(lambda _: self._unpacking.pop(name, None))
-        return await asyncio.shield(task)
+        return await self._once(name, lambda: self._unpack_stored(name))
+
+    async def merged_tree(self, archives: Sequence[str]) -> Path:
+        """The folder with the unpacked archives (by code_sha256) over each other; later ones win.
+
+        Raises FileNotFoundError when one of them is missing.
+        """
+        if len(archives) == 1:
+            return await self.tree(archives[0])
+        name = _hex(merged_sha256(archives))
+        return await self._once(name, lambda: self._merge(name, archives))
+
+    async def unzipped_size(self, code_sha256: str) -> int:
+        """Bytes of the files of a stored archive. Raises FileNotFoundError when there is no such archive."""
+        tree = await self.tree(code_sha256)
+        return await self._run(lambda: size_of(tree))
 
     async def read(self, code_sha256: str) -> bytes:
         """The archive itself. Raises FileNotFoundError when there is none."""
@@ -163,10 +174,11 @@ class PackageStore:
         with contextlib.suppress(OSError):  # on a full disk the server starts all the same, so that users can clean up
             marker.write_text(boot)
 
-    def _add(self, name: str, archive: bytes) -> None:
+    def _add(self, name: str, archive: bytes) -> int:
         # Unpacked first: a bad archive is never stored.
         self._unpack(name, io.BytesIO(archive))
         self._write_archive(name, archive)
+        return size_of(self._trees / name)
 
     def _write_archive(self, name: str, archive: bytes) -> None:
         path = self._archive(name)
@@ -186,22 +198,45 @@ class PackageStore:
             raise
         _sync_folder(self._archives)
 
-    async def _unpack_stored(self, name: str) -> Path:
+    async def _once(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> Path:
+        """The tree of this name; whoever comes while it is being made waits for it."""
+        ready = self._ready.get(name)
+        if ready is not None:
+            return ready
+        task = self._making.get(name)
+        if task is None:
+            task = asyncio.create_task(make())
+            self._making[name] = task
+            task.add_done_callback(lambda _: self._making.pop(name, None))
+        await asyncio.shield(task)
+        return self._ready.setdefault(name, self._trees / name)
+
+    async def _unpack_stored(self, name: str) -> None:
         def unpack_archive() -> None:
             with self._archive(name).open("rb") as archive:
                 self._unpack(name, archive)
 
         await self._run(unpack_archive)
-        self._ready[name] = self._trees / name
-        return self._ready[name]
+
+    async def _merge(self, name: str, archives: Sequence[str]) -> None:
+        trees = [await self.tree(code_sha256) for code_sha256 in archives]
+
+        def lay_over(target: Path) -> None:
+            for tree in trees:
+                lay(tree, target)
+
+        await self._run(lambda: self._make_tree(name, lay_over))
 
     def _unpack(self, name: str, archive: IO[bytes]) -> None:
+        self._make_tree(name, lambda target: unpack(archive, target))
+
+    def _make_tree(self, name: str, fill: Callable[[Path], object]) -> None:
         tree = self._trees / name
         if tree.exists():
             return
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._trees))
         try:
-            unpack(archive, temporary)
+            fill(temporary)
             temporary.chmod(0o755)
             try:
                 temporary.rename(tree)
@@ -236,8 +271,8 @@ def _check_zipped_size(archive: bytes) -> None:
         raise RequestEntityTooLarge(f"Zipped size must be smaller than {MAX_ZIPPED_BYTES} bytes")
 
 
-def _describe(archive: bytes) -> Package:
-    return Package(base64.b64encode(hashlib.sha256(archive).digest()).decode("ascii"), len(archive))
+def _code_sha256(archive: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(archive).digest()).decode("ascii")
 
 
 def _hex(code_sha256: str) -> str:

@@ -1,4 +1,4 @@
-"""Removes what tests leave behind: functions with all that belongs to them, log groups, roles and policies."""
+"""Removes what tests leave behind: functions with all that belongs to them, layers, log groups, roles and policies."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ def functions(tx: Transaction) -> list[FunctionKey]:
     # Generations go on: what still runs belongs to an older one.
     tx.run("UPDATE version_counter SET last_version = 0")
     return keys
+
+
+def layers(tx: Transaction) -> None:
+    """Deletes every layer version. Versions are numbered from 1 again."""
+    tx.run("DELETE FROM layer_version")
+    tx.run("DELETE FROM layer_counter")
 
 
 def logs(tx: Transaction) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO
 
 from lambdad.domain.errors import InvalidParameterValue
+from lambdad.domain.layers import MAX_UNZIPPED_BYTES
 
-MAX_UNZIPPED_BYTES = 262_144_000
 MAX_ENTRIES = 100_000
 """Files and folders of one archive, also folders that only occur in the paths of files. AWS prints no such limit."""
 MAX_DEPTH = 100

@@ -57,7 +57,7 @@ async def aws(tmp_path: Path) -> AsyncIterator[Lambda]:
             handlers=handlers(
                 bench.plane,
                 runtime_version_arn=lambda region, runtime: f"arn:aws:lambda:{region}::runtime:of-{runtime}",
-                code_url=lambda version: f"http://localhost:4566/code/{version.name}",
+                code_url=lambda code_sha256: f"http://localhost:4566/code/{code_sha256}",
             ),
         )
         front = a_front_door(service)

@@ -52,7 +52,7 @@ async def test_an_alias_shows_its_version_and_neither_tags_nor_concurrency(aws: 
         assert part["Configuration"]["FunctionArn"] == f"{ARN}:f:{qualifier}"
         assert part["Configuration"]["Version"] == ("$LATEST" if qualifier == "$LATEST" else "1")
         assert part.keys() == {"Configuration", "Code", "ResponseMetadata"}
-    assert whole["Code"]["Location"] == "http://localhost:4566/code/f"
+    assert whole["Code"]["Location"] == f"http://localhost:4566/code/{whole['Configuration']['CodeSha256']}"
 
 
 async def test_qualifiers_that_lead_nowhere(aws: Lambda) -> None:

@@ -80,6 +80,7 @@ def show_listed(version: FunctionVersion, arn: str) -> dict[str, Any]:
             "DeadLetterConfig": {"TargetArn": version.dead_letter_target} if version.dead_letter_target else None,
             "Environment": None if version.environment is None else {"Variables": dict(version.environment)},
             "KMSKeyArn": version.kms_key_arn,
+            "Layers": [{"Arn": layer.arn, "CodeSize": layer.code_size} for layer in version.layers] or None,
             "TracingConfig": {"Mode": version.tracing_mode},
             "RevisionId": version.revision_id,
             "PackageType": version.package_type,

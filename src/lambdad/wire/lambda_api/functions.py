@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lambdad.control.functions import (
-    CodeSource,
-    CreateFunction,
-    Functions,
-    UpdateFunctionCode,
-    UpdateFunctionConfiguration,
-)
+from lambdad.control.code_source import CodeSource
+from lambdad.control.functions import CreateFunction, Functions, UpdateFunctionCode, UpdateFunctionConfiguration
 from lambdad.domain.arns import parse_new_function_name
 from lambdad.domain.functions import LATEST, FunctionVersion
 from lambdad.wire.lambda_api.configurations import (
@@ -23,8 +18,8 @@ from lambdad.wire.lambda_api.configurations import (
 from lambdad.wire.lambda_api.references import any_version, function_only
 from lambdad.wire.service import Answer, ApiCall, Handler
 
-CodeUrl = Callable[[FunctionVersion], str]
-"""Gives a signed URL from which the code of a version can be downloaded for ten minutes."""
+CodeUrl = Callable[[str], str]
+"""Gives a signed URL from which an archive, named by its code_sha256, can be downloaded for ten minutes."""
 
 
 class FunctionsApi:
@@ -56,7 +51,7 @@ class FunctionsApi:
         view = await self._functions.find(any_version(call))
         members: dict[str, Any] = {
             "Configuration": show_configuration(view.version, view.arn, self._runtime_version_arn),
-            "Code": {"RepositoryType": "S3", "Location": self._code_url(view.version)},
+            "Code": {"RepositoryType": "S3", "Location": self._code_url(view.version.code_sha256)},
         }
         if (
             view.arn == view.version.unqualified_arn
@@ -79,6 +74,7 @@ class FunctionsApi:
             reference=function_only(call, latest_allowed=True),
             configuration=parse_configuration(call.params),
             revision_id=call.params.get("RevisionId"),
+            caller_arn=call.caller.arn,
         )
         return Answer(members=self._show(await self._functions.update_configuration(command)))
 
@@ -113,6 +109,7 @@ def parse_create(call: ApiCall) -> CreateFunction:
         tags=params.get("Tags") or {},
         code_signing_config_arn=params.get("CodeSigningConfigArn"),
         publish=bool(params.get("Publish")),
+        caller_arn=call.caller.arn,
     )
 
 
@@ -134,6 +131,7 @@ def parse_code(params: Mapping[str, Any]) -> CodeSource:
         zip_file=params.get("ZipFile"),
         s3_bucket=params.get("S3Bucket"),
         s3_key=params.get("S3Key"),
+        s3_object_version=params.get("S3ObjectVersion"),
         image_uri=params.get("ImageUri"),
     )
 

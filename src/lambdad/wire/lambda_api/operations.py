@@ -10,6 +10,7 @@ from lambdad.wire.lambda_api.concurrency import ConcurrencyApi
 from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
 from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
 from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
+from lambdad.wire.lambda_api.layers import LayersApi
 from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
 from lambdad.wire.lambda_api.tags import TagsApi
 from lambdad.wire.lambda_api.versions import VersionsApi
@@ -24,6 +25,7 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **AliasesApi(plane.aliases).handlers(),
         **ConcurrencyApi(plane.concurrency).handlers(),
         **EventInvokeConfigsApi(plane.event_invoke_configs).handlers(),
+        **LayersApi(plane.layers, plane.layer_permissions, code_url).handlers(),
         **TagsApi(plane.tags).handlers(),
         **AccountSettingsApi(plane.accounts).handlers(),
         **RuntimeSettingsApi(plane.recursion, plane.runtime_management).handlers(),

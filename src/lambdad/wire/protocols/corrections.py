@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lambdad.domain.runtimes import FUNCTION_VALUE_SET, LAYER_VALUE_SET, RUNTIMES
+
 _ARN_START = (
     r"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?"
 )
 _LAYER_ARN = (
     r"arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+"
 )
-
-_SUPPORTED_RUNTIMES = (
-    "nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x", "java25",
-    "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8", "python3.9", "java17",
-    "nodejs16.x", "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2", "ruby4.0",
-)  # fmt: skip
 
 _LAMBDA: dict[str, dict[str, Any]] = {
     # The three kinds of function names and the qualifier, as the service prints them.
@@ -57,7 +53,9 @@ _LAMBDA: dict[str, dict[str, Any]] = {
     },
     # A runtime is checked by the service itself: InvalidParameterValueException with another text.
     "FunctionRuntime": {"type": "string"},
-    "LayerRuntime": {"type": "string", "enum": _SUPPORTED_RUNTIMES},
+    # The lists that AWS prints lag behind what it takes.
+    "LayerRuntime": {"type": "string", "enum": FUNCTION_VALUE_SET, "enum_beyond": RUNTIMES},
+    "LayerRuntimeFilter": {"type": "string", "enum": LAYER_VALUE_SET, "enum_beyond": RUNTIMES},
     "CompatibleRuntimes": {"member": {"shape": "LayerRuntime"}, "elements_may_be_null": True},
     "SubnetIds": {"elements_may_be_null": True},
     "SecurityGroupIds": {"elements_may_be_null": True},
@@ -121,6 +119,8 @@ def _lambda_members() -> dict[str, dict[str, str]]:
         members[name]["Qualifier"] = "NumericLatestPublishedOrAliasQualifier"
     for name in ("CreateFunction", "UpdateFunctionConfiguration"):
         members[name] = {"FunctionName": "FunctionName", "Runtime": "FunctionRuntime"}
+    for name in ("ListLayers", "ListLayerVersions"):
+        members[name] = {"CompatibleRuntime": "LayerRuntimeFilter"}
     return members
 
 

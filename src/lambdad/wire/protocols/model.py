@@ -29,8 +29,9 @@ class Shape:
     """A type of the model. Only what its kind needs is set."""
 
     __slots__ = (
-        "element", "enum", "flattened", "item_name", "key", "key_name", "kind", "maximum", "members", "minimum", "name",
-        "non_null_elements", "pattern", "plain", "sensitive", "timestamp_format", "value_name", "wire_members",
+        "element", "enum", "enum_beyond", "flattened", "item_name", "key", "key_name", "kind", "maximum", "members",
+        "minimum", "name", "non_null_elements", "pattern", "plain", "sensitive", "timestamp_format", "value_name",
+        "wire_members",
     )  # fmt: skip
 
     def __init__(self, name: str, kind: str) -> None:
@@ -40,6 +41,8 @@ class Shape:
         self.maximum: float | None = None
         self.pattern: str | None = None
         self.enum: tuple[str, ...] = ()
+        self.enum_beyond: frozenset[str] = frozenset()
+        """Values that are taken although the text of a refusal does not list them."""
         self.sensitive = False
         self.timestamp_format: str | None = None
         self.members: dict[str, Member] = {}
@@ -230,6 +233,7 @@ class _Compiler:
         shape.minimum, shape.maximum = source.get("min"), source.get("max")
         shape.pattern = source.get("pattern")
         shape.enum = tuple(source.get("enum", ()))
+        shape.enum_beyond = frozenset(source.get("enum_beyond", ()))
         shape.sensitive = bool(source.get("sensitive"))
         shape.timestamp_format = source.get("timestampFormat")
         shape.flattened = bool(source.get("flattened"))

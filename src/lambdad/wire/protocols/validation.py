@@ -134,9 +134,8 @@ def _constraints(shape: Shape) -> list[tuple[str, Any]]:
             longest = PATTERN_LENGTHS * maximum if maximum is not None else MAX_PATTERN_LENGTH
             found.append((text, lambda value: len(value) > longest or pattern.fullmatch(value) is not None))
     if shape.enum:
-        found.append(
-            (f"Member must satisfy enum value set: [{', '.join(shape.enum)}]", lambda value: value in shape.enum)
-        )
+        taken = shape.enum_beyond.union(shape.enum)
+        found.append((f"Member must satisfy enum value set: [{', '.join(shape.enum)}]", lambda value: value in taken))
     return found
 
 

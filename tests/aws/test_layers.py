@@ -1,0 +1,103 @@
+"""Layers at run time, with every isolation that the machine gives and without any."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.aws.deploying import Deployer, zipped
+from tests.aws.test_invoke import BOOTSTRAP
+from tests.running import RunningServer
+
+
+@pytest.fixture(scope="module", params=["auto", "off"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    server = RunningServer(tmp_path_factory.mktemp("layers"), "--isolation", request.param)
+    yield server.client("lambda")
+    server.stop()
+
+
+@pytest.fixture
+def deploy(client: Any) -> Iterator[Deployer]:
+    deployer = Deployer(client)
+    yield deployer
+    deployer.remove_all()
+
+
+def publish(client: Any, name: str, files: dict[str, str]) -> str:
+    answer = client.publish_layer_version(LayerName=name, Content={"ZipFile": zipped(files)})
+    return str(answer["LayerVersionArn"])
+
+
+def test_python_finds_modules_of_layers(client: Any, deploy: Deployer) -> None:
+    first = {"python/one.py": "value = 1\n", "python/both.py": "value = 1\n", "python/mine.py": "value = 1\n"}
+    second = {
+        "python/lib/python3.11/site-packages/two.py": "value = 2\n",
+        "python/both.py": "value = 2\n",
+        "data.txt": "from the layer",
+    }
+    layers = [publish(client, "first", first), publish(client, "second", second)]
+    code = (
+        "import one, two, both, mine, os\n"
+        "def handler(event, context):\n"
+        "    root = os.path.dirname(os.path.dirname(both.__file__))\n"
+        "    return [one.value, two.value, both.value, mine.value, open(root + '/data.txt').read()]\n"
+    )
+    name = deploy({"app.py": code, "mine.py": "value = 'function'\n"}, Layers=layers)
+    assert json.loads(deploy.invoke(name)["Payload"]) == [1, 2, 2, "function", "from the layer"]
+    reversed_order = deploy({"app.py": code}, Layers=layers[::-1])
+    assert json.loads(deploy.invoke(reversed_order)["Payload"]) == [1, 2, 1, 1, "from the layer"]
+
+
+@pytest.mark.node
+def test_node_finds_modules_of_layers(client: Any, deploy: Deployer) -> None:
+    layers = [
+        publish(client, "modules", {"nodejs/node_modules/one/index.js": "module.exports = 1;\n"}),
+        publish(client, "of-20", {"nodejs/node20/node_modules/two/index.js": "module.exports = 2;\n"}),
+    ]
+    code = "exports.handler = async () => [require('one'), require('two')];\n"
+    name = deploy({"app.js": code}, runtime="nodejs20.x", Timeout=10, Layers=layers)
+    assert json.loads(deploy.invoke(name)["Payload"]) == [1, 2]
+
+
+def test_a_custom_runtime_in_a_layer(client: Any, deploy: Deployer) -> None:
+    bootstrap = BOOTSTRAP.replace('echo "custom runtime saw $_HANDLER"', "tool.sh")
+    layers = [
+        publish(client, "runtime", {"bootstrap": bootstrap}),
+        publish(client, "tools", {"bin/tool.sh": "#!/bin/sh\necho from the path\n"}),
+    ]
+    name = deploy({"main.txt": "x"}, runtime="provided.al2023", Timeout=20, Layers=layers)
+    response = deploy.invoke(name, {"a": 1})
+    assert json.loads(response["Payload"]) == {"custom": {"a": 1}}
+
+
+def test_a_wrapper_script_in_a_layer(client: Any, deploy: Deployer) -> None:
+    wrapper = '#!/bin/sh\nexport FROM_WRAPPER=yes\nexec "$@"\n'
+    layer = publish(client, "wrapping", {"wrapper": wrapper})
+    name = deploy(
+        "import os\ndef handler(event, context):\n    return os.environ['FROM_WRAPPER']\n",
+        Layers=[layer],
+        Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}},
+    )
+    assert json.loads(deploy.invoke(name)["Payload"]) == "yes"
+
+
+def test_a_deleted_layer_version_stays_with_its_functions(client: Any, deploy: Deployer) -> None:
+    layer = publish(client, "going", {"python/going.py": "value = 'here'\n"})
+    name = deploy("import going\ndef handler(event, context):\n    return going.value\n", Layers=[layer])
+    client.delete_layer_version(LayerName="going", VersionNumber=1)
+    assert json.loads(deploy.invoke(name)["Payload"]) == "here"
+    client.update_function_configuration(FunctionName=name, Layers=[])
+    deploy.wait_updated(name)
+    assert "No module named 'going'" in json.loads(deploy.invoke(name)["Payload"])["errorMessage"]
+
+
+def test_the_archive_of_a_layer_can_be_downloaded(client: Any) -> None:
+    layer = publish(client, "downloaded", {"a.txt": "1"})
+    location = client.get_layer_version_by_arn(Arn=layer)["Content"]["Location"]
+    with urllib.request.urlopen(location) as answer:
+        assert answer.read() == zipped({"a.txt": "1"})
