@@ -19,6 +19,8 @@ class AttemptFinished:
     """As the caller addressed the function; empty when unqualified."""
     outcome: Outcome
     asynchronous: bool = False
+    provisioned: bool | None = None
+    """Whether it ran in a provisioned environment; None when the version has none."""
 
 
 @dataclass(slots=True, kw_only=True)

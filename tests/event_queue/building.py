@@ -110,6 +110,8 @@ class ScriptedPool:
 
 
 class ScriptedVersion:
+    provisioned = None
+
     def __init__(self, pool: ScriptedPool, version: FunctionVersion) -> None:
         self._pool = pool
         self.version = version

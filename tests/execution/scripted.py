@@ -48,6 +48,7 @@ class ScriptedRuntime:
     closed: bool = False
     paused: bool = False
     peak: int = 0
+    initialization_type: str = "on-demand"
 
     def kill(self) -> None:
         self.killed = True
@@ -91,13 +92,21 @@ class ScriptedSandbox:
         self.failure: str | None = None
         self.ready_at_once = False
 
-    async def boot(self, version: FunctionVersion, environment_id: str, stream: str, events: ChannelEvents) -> Booted:
+    async def boot(
+        self,
+        version: FunctionVersion,
+        environment_id: str,
+        stream: str,
+        events: ChannelEvents,
+        *,
+        initialization_type: str = "on-demand",
+    ) -> Booted:
         if self.failure is not None:
             raise LaunchFailed(self.failure)
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         exited: asyncio.Future[ProcessExit] = asyncio.get_running_loop().create_future()
-        runtime = ScriptedRuntime(events, environment_id, exited, write_end)
+        runtime = ScriptedRuntime(events, environment_id, exited, write_end, initialization_type=initialization_type)
         self.all.append(runtime)
         self.boots.put_nowait(runtime)
         if self.ready_at_once:

@@ -87,7 +87,7 @@ class Counting(RuleBasedStateMachine):
         account = self.admission.account("a", "r")
         assert account.unreserved_in_flight == sum(unreserved for _, unreserved in self.running)
         assert account.unreserved_in_flight <= account.limit
-        assert account.reserved == sum(slots.reserved or 0 for slots in self.slots.values())
+        assert account.set_aside == sum(slots.reserved or 0 for slots in self.slots.values())
         for name, slots in self.slots.items():
             assert slots.in_flight == sum(one == name for one, _ in self.running)
 

@@ -174,12 +174,12 @@ async def test_reservations_and_use(functions: FunctionRepository) -> None:
         for name, reserved in (("f", 5), ("g", 7), ("h", None)):
             tables.put_function(replace(FUNCTION, name=name, reserved_concurrency=reserved))
             tables.put_version(StoredVersion(current=a_version(name=name, code_size=10)), settled=True)
-        return tables.reserved_by_others(KEY)
+        return tables.set_aside_by_others(KEY)
 
     assert await functions.write(job) == 7
     assert sorted(await functions.reservations(), key=str) == [(KEY, 5), (replace(KEY, name="g"), 7)]
     usage = await functions.usage(KEY.account, KEY.region)
-    assert (usage.functions, usage.code_bytes, usage.reserved_concurrency) == (3, 30, 12)
+    assert (usage.functions, usage.code_bytes, usage.set_aside_concurrency) == (3, 30, 12)
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import chain
 
 from lambdad.app.endpoints import CODE_PATH, ClockReset, CodeDownload, Reset
 from lambdad.app.logs import LogStreams
@@ -43,6 +44,8 @@ from lambdad.http.server import HttpServer
 from lambdad.invocation.admission import Admission
 from lambdad.invocation.catalog import Catalog
 from lambdad.invocation.invoker import Invoker
+from lambdad.invocation.provisioning import Provisioning
+from lambdad.loops import Loop
 from lambdad.neighbours.cloudwatch.collector import Collector
 from lambdad.neighbours.cloudwatch.service import CloudWatchService
 from lambdad.neighbours.eventbridge.service import EventBridgeService
@@ -53,7 +56,7 @@ from lambdad.neighbours.logs.service import LogService
 from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.neighbours.sts.service import Tokens
-from lambdad.storage import clock_offset
+from lambdad.storage import clock_offset, provisioned
 from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.keys import AccessKeys, installation_secret
 from lambdad.storage.packages import PackageStore
@@ -215,15 +218,18 @@ class Application:
         stack.callback(pool.stop)
         expiry = IdleExpiry(pool)
         await self._run_loop(expiry)
-        for follower in (expiry, logs.retention):
-            clock.on_advance(follower.wake)
-
         repository = FunctionRepository(engine)
         admission = Admission(settings.account_concurrency)
+        provisioning = Provisioning(pool)
+        await self._run_loop(provisioning)
         for key, reserved in await repository.reservations():
             admission.function(key.account, key.region, key.name).set_reserved(reserved)
-        catalog = Catalog(repository, pool, admission)
-        collector = Collector(engine, clock, self.telemetry, admission.take_peaks)
+        for follower in (expiry, logs.retention, provisioning):
+            clock.on_advance(follower.wake)
+        catalog = Catalog(repository, pool, admission, provisioning=provisioning)
+        collector = Collector(
+            engine, clock, self.telemetry, lambda: chain(admission.take_peaks(), provisioning.take_peaks())
+        )
         collector.start()
         stack.push_async_callback(collector.stop)
         invoker = Invoker(catalog, clock, self.telemetry)
@@ -235,10 +241,15 @@ class Application:
             changed=catalog.changed,
             busy=pool.runs_code,
             elsewhere=self._remote.sends_to,
+            allocation=provisioning.allocation,
+            requested=catalog.load,
             account_concurrency=settings.account_concurrency,
         )
         await plane.start()
         stack.push_async_callback(plane.stop)
+
+        for key in await provisioned.functions(engine):
+            catalog.load(key.account, key.region, key.name)
 
         neighbours = await self._start_neighbours(engine, invoker)
 
@@ -358,7 +369,7 @@ class Application:
                 + " ".join(missing or ["`lambdad doctor` tells why."])
             )
 
-    async def _run_loop(self, loop: IdleExpiry) -> None:
+    async def _run_loop(self, loop: Loop) -> None:
         loop.start()
         self._stack.push_async_callback(loop.stop)
 

@@ -35,7 +35,7 @@ class Accounts:
         usage = await self._repository.usage(account, region)
         return AccountSettings(
             concurrency_limit=self._account_concurrency,
-            unreserved_concurrency=unreserved([usage.reserved_concurrency], self._account_concurrency),
+            unreserved_concurrency=unreserved([usage.set_aside_concurrency], self._account_concurrency),
             code_bytes=usage.code_bytes,
             functions=usage.functions,
         )

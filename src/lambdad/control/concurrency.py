@@ -8,6 +8,7 @@ from lambdad.control.changes import Changes, function_not_found, key_of
 from lambdad.domain.arns import FunctionReference, function_arn
 from lambdad.domain.concurrency import ACCOUNT_LIMIT, check_reservation
 from lambdad.domain.functions import LATEST
+from lambdad.storage import provisioned
 from lambdad.storage.functions import FunctionRepository, FunctionTables
 
 
@@ -30,7 +31,12 @@ class Concurrency:
             if function is None:
                 # With the qualifier, as otherwise only Invoke prints it (AWS: recorded 2025-11).
                 raise function_not_found(function_arn(key.region, key.account, key.name, LATEST))
-            check_reservation(executions, tables.reserved_by_others(key), self._account_concurrency)
+            check_reservation(
+                executions,
+                tables.set_aside_by_others(key),
+                self._account_concurrency,
+                provisioned=sum(provisioned.by_qualifier(tables.transaction, key).values()),
+            )
             tables.put_function(replace(function, reserved_concurrency=executions))
 
         await self._changes.make(key, job)

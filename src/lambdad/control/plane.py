@@ -15,10 +15,12 @@ from lambdad.control.functions import Functions
 from lambdad.control.garbage import CodeGarbage
 from lambdad.control.layer_permissions import LayerPermissions
 from lambdad.control.layers import Layers
+from lambdad.control.provisioned_concurrency import AllocationOf, ProvisionedConcurrency, Requested
 from lambdad.control.runtime_settings import RecursionSettings, RuntimeManagement
 from lambdad.control.tags import Tags
 from lambdad.control.versions import Versions
 from lambdad.domain.concurrency import ACCOUNT_LIMIT
+from lambdad.domain.provisioned import Allocation
 from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.layers import LayerRepository
 from lambdad.storage.packages import PackageStore
@@ -37,11 +39,14 @@ class ControlPlane:
         changed: Changed,
         busy: Callable[[str], bool] = lambda _: False,
         elsewhere: Callable[[str], bool] = lambda _: False,
+        allocation: AllocationOf = lambda _: Allocation(),
+        requested: Requested = lambda *_: None,
         account_concurrency: int = ACCOUNT_LIMIT,
         settle_s: float = SETTLE_S,
     ) -> None:
         """`busy` tells of a code_sha256 whether an environment still runs it; such code is not removed.
-        `elsewhere` tells of the ARN of a destination whether it is outside of this server."""
+        `elsewhere` tells of the ARN of a destination whether it is outside of this server.
+        `allocation` tells how far provisioned concurrency has come, `requested` is told that some was asked for."""
         changes = Changes(repository, clock, changed)
         self.activation = Activation(repository, packages, changes, prepare, settle_s=settle_s)
         self.garbage = CodeGarbage(repository, packages, busy=busy)
@@ -49,6 +54,14 @@ class ControlPlane:
         self.versions = Versions(repository, changes, self.activation)
         self.aliases = Aliases(repository, changes)
         self.concurrency = Concurrency(repository, changes, account_concurrency)
+        self.provisioned_concurrency = ProvisionedConcurrency(
+            repository,
+            changes,
+            clock,
+            allocation=allocation,
+            requested=requested,
+            account_concurrency=account_concurrency,
+        )
         self.event_invoke_configs = EventInvokeConfigs(repository, clock, elsewhere)
         layers = LayerRepository(repository.engine)
         self.layers = Layers(layers, packages, clock.now)

@@ -176,3 +176,5 @@ class FunctionSnapshot:
     """By `$LATEST` or number."""
     aliases: Mapping[str, Alias]
     """By name."""
+    provisioned: Mapping[str, int] = field(default_factory=dict)
+    """Environments to keep initialised, by the number of a version or the name of an alias."""

@@ -29,7 +29,7 @@ from lambdad.execution.deadlines import Deadlines
 from lambdad.execution.journal import Journal, RuntimeVersion
 from lambdad.execution.log_capture import LogCapture
 from lambdad.execution.log_lines import SystemLines
-from lambdad.execution.sandbox import Booted, LaunchFailed, LogStream, Sandbox
+from lambdad.execution.sandbox import ON_DEMAND, Booted, LaunchFailed, LogStream, Sandbox
 from lambdad.execution.spawner.client import ProcessExit
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ INIT_LIMIT_S = 10.0
 """Init of an on-demand environment (AWS Lambda developer guide)."""
 NEXT_GRACE_S = 0.05
 """How long a call may wait for a runtime that has answered but not yet asked for the next invocation."""
+PREPARED_INIT_LIMIT_S = 130.0
+"""Init ahead of calls; the function's timeout where that is longer (AWS Lambda developer guide)."""
 EXIT_GRACE_S = 0.25
 """How long a runtime that closed its channel may take to end before it is killed."""
 
@@ -71,12 +73,14 @@ class Environment:
         runtime_version: RuntimeVersion,
         deadlines: Deadlines,
         clock: Clock,
+        initialization_type: str = ON_DEMAND,
     ) -> None:
         self.id = environment_id
         self.version = version
         self.state = State.BROKEN  # no runtime yet; the first boot is the same step as a restart
         self.deadline = 0.0
         self.idle_since = 0.0
+        self._initialization_type = initialization_type
         self._owner = owner
         self._sandbox = sandbox
         self._stream_name = stream_name
@@ -118,6 +122,10 @@ class Environment:
             self._invoke_started = self._time()
             self._capture.begin(tail=call.invocation.wants_tail)
             self._boot(suppressed=self._boots > 0)
+
+    def initialise(self) -> None:
+        """Runs init ahead of any call. The owner is told that the environment is free, or that it is lost."""
+        self._boot(suppressed=False)
 
     def stop(self) -> None:
         """Ends the environment for good. A call in progress is answered as if the process had been killed."""
@@ -170,11 +178,13 @@ class Environment:
             if not self._suppressed:
                 self._journal.init_started()
             self._watch(
-                self._boot_started + INIT_LIMIT_S
+                self._boot_started + self._init_limit_s()
                 if not self._suppressed
                 else self._invoke_started + self.version.timeout_s
             )
-            booted = await self._sandbox.boot(self.version, self.id, self._stream_name, self)
+            booted = await self._sandbox.boot(
+                self.version, self.id, self._stream_name, self, initialization_type=self._initialization_type
+            )
         except LaunchFailed as error:
             self._boot_task = None
             self._launch_failed(str(error), error.error_type)
@@ -195,6 +205,11 @@ class Environment:
         booted.process.exited.add_done_callback(lambda future: self._process_exited(booted, future.result()))
         if self._was_ready:
             self.ready()
+
+    def _init_limit_s(self) -> float:
+        if self._call is not None:
+            return INIT_LIMIT_S
+        return max(PREPARED_INIT_LIMIT_S, float(self.version.timeout_s))
 
     def _launch_failed(self, reason: str, error_type: str) -> None:
         if self.state is State.STOPPED:
@@ -217,7 +232,7 @@ class Environment:
             return
         self._deadlines.discard(self)
         self._step(Signal.READY)
-        if not self._suppressed:
+        if not self._suppressed and self._call is not None:  # else it is no part of the first invocation
             self._init_duration_ms = (self._time() - self._boot_started) * 1000
         self._capture.drain()
         call, self._call = self._call, None

@@ -17,7 +17,7 @@ from lambdad.execution.channel import ChannelEvents, RuntimeChannel
 from lambdad.execution.runtime_api.server import RuntimeApi
 from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreter, Interpreters
-from lambdad.execution.sandbox import Booted, LaunchFailed
+from lambdad.execution.sandbox import ON_DEMAND, Booted, LaunchFailed
 from lambdad.execution.spawner.client import LaunchError, LaunchPlan, SpawnerClient
 
 FRAMES_KINDS = ("python", "node")
@@ -82,7 +82,15 @@ class Launcher:
                 return PrepareFailure(code="InvalidRuntime", reason=str(error))
         return None
 
-    async def boot(self, version: FunctionVersion, environment_id: str, stream: str, events: ChannelEvents) -> Booted:
+    async def boot(
+        self,
+        version: FunctionVersion,
+        environment_id: str,
+        stream: str,
+        events: ChannelEvents,
+        *,
+        initialization_type: str = ON_DEMAND,
+    ) -> Booted:
         identifier = version.runtime or ""
         boot = catalog.boot(identifier)
         if boot is None:
@@ -113,7 +121,7 @@ class Launcher:
                 runtime_kind=boot.kind,
                 interpreter=interpreter.path if interpreter else "",
                 argv=self._arguments(version, interpreter),
-                environ=self._variables(version, stream, address),
+                environ=self._variables(version, stream, address, initialization_type),
                 task_dir=str(task_dir),
                 layer_dirs=layer_dirs,
                 memory_mb=version.memory_mb,
@@ -157,7 +165,9 @@ class Launcher:
         node = catalog.node_arguments(version.runtime or "", interpreter.version, version.memory_mb, options)
         return (*node, "/var/runtime/index.mjs")
 
-    def _variables(self, version: FunctionVersion, stream: str, runtime_api: str | None) -> dict[str, str]:
+    def _variables(
+        self, version: FunctionVersion, stream: str, runtime_api: str | None, initialization_type: str
+    ) -> dict[str, str]:
         credentials = self._credentials(version)
         logging = version.logging
         variables = catalog.base_environment(
@@ -174,6 +184,7 @@ class Launcher:
                 secret_access_key=credentials.secret_access_key,
                 session_token=credentials.session_token,
             ),
+            initialization_type=initialization_type,
             runtime_api=runtime_api or catalog.RUNTIME_API_ADDRESS,
             log_format=logging.log_format,
             log_level=logging.application_log_level,

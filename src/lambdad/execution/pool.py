@@ -15,12 +15,14 @@ from dataclasses import replace
 from lambdad.clock import Clock
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.layers import trees_of
+from lambdad.domain.provisioned import INITIALIZATION_TYPE
 from lambdad.execution.calls import PendingCall
 from lambdad.execution.deadlines import Deadlines
-from lambdad.execution.environment import Environment
+from lambdad.execution.environment import Environment, Owner
 from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.log_lines import system_lines
-from lambdad.execution.sandbox import LogStreams, Sandbox
+from lambdad.execution.provisioned import ProvisionedPool
+from lambdad.execution.sandbox import ON_DEMAND, LogStreams, Sandbox
 from lambdad.loops import Loop
 
 logger = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ Key = tuple[str, str, str, str]
 class VersionPool:
     """The environments of one version. Kept by the caller's cached target, so that a warm call needs no lookup."""
 
-    __slots__ = ("_pool", "all", "idle", "key", "version")
+    __slots__ = ("_pool", "all", "idle", "key", "provisioned", "version")
 
     def __init__(self, pool: Pool, key: Key, version: FunctionVersion) -> None:
         self._pool = pool
@@ -43,9 +45,11 @@ class VersionPool:
         self.version = version
         self.idle: list[Environment] = []
         self.all: set[Environment] = set()
+        self.provisioned: ProvisionedPool | None = None
+        """Environments that were initialised ahead of calls; whoever dispatches looks there first."""
 
     def dispatch(self, call: PendingCall) -> None:
-        """Runs the call now."""
+        """Runs the call now, in an environment on demand."""
         idle = self.idle
         while idle:
             environment = idle.pop()
@@ -76,12 +80,28 @@ class VersionPool:
     def renew(self, version: FunctionVersion) -> None:
         """The version has new code or configuration: free environments end now, busy ones when they are done."""
         self.version = version
+        self.provide(None)
         idle, self.idle = self.idle, []
         for environment in idle:
             self._drop(environment)
 
+    def provide(self, provisioned: ProvisionedPool | None) -> None:
+        """Puts other provisioned environments, or none, in the place of those that are there."""
+        before, self.provisioned = self.provisioned, provisioned
+        if before is not None:
+            before.set_wanted(0)
+
+    def new_provisioned(self, owner: ProvisionedPool) -> Environment:
+        """A new environment for provisioned concurrency."""
+        return self._pool.new_environment(self, owner=owner, initialization_type=INITIALIZATION_TYPE)
+
+    def forget(self, environment: Environment) -> None:
+        """A provisioned environment has ended."""
+        self._pool.forget(environment)
+
     def retire(self) -> None:
         """The version is gone. What runs may finish."""
+        self.provide(None)
         idle, self.idle = self.idle, []
         for environment in idle:
             self._drop(environment)
@@ -149,15 +169,17 @@ class Pool:
         for key in gone:
             self._versions.pop(key).retire()
 
-    def new_environment(self, pool: VersionPool) -> Environment:
-        """A new environment without a runtime; its first invocation boots it."""
+    def new_environment(
+        self, pool: VersionPool, *, owner: Owner | None = None, initialization_type: str = ON_DEMAND
+    ) -> Environment:
+        """A new environment without a runtime; its first invocation, or its `owner`, boots it."""
         version = pool.version
         environment_id = uuid.uuid4().hex
         stream_name = log_stream_name(version, environment_id, self.clock)
         environment = Environment(
             environment_id,
             version,
-            owner=pool,
+            owner=owner or pool,
             sandbox=self._sandbox,
             log_stream=self._logs.open(version, stream_name),
             stream_name=stream_name,
@@ -171,9 +193,11 @@ class Pool:
             runtime_version=self._runtime_version(version),
             deadlines=self._deadlines,
             clock=self.clock,
+            initialization_type=initialization_type,
         )
         self._created += 1
-        pool.all.add(environment)
+        if owner is None:
+            pool.all.add(environment)
         self._environments.add(environment)
         return environment
 

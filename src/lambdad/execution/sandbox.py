@@ -10,6 +10,8 @@ from lambdad.domain.functions import FunctionVersion
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
 from lambdad.execution.spawner.client import ProcessExit
 
+ON_DEMAND = "on-demand"
+
 
 class LaunchFailed(Exception):
     """The runtime could not be started at all; the text is what AWS tells the caller about the entry point."""
@@ -44,8 +46,18 @@ class Booted:
 class Sandbox(Protocol):
     """Starts runtimes inside one environment after another; there is one sandbox for a server."""
 
-    async def boot(self, version: FunctionVersion, environment_id: str, stream: str, events: ChannelEvents) -> Booted:
+    async def boot(
+        self,
+        version: FunctionVersion,
+        environment_id: str,
+        stream: str,
+        events: ChannelEvents,
+        *,
+        initialization_type: str = ON_DEMAND,
+    ) -> Booted:
         """Starts the runtime of `version`. Called again for the same id after the runtime broke: /tmp is kept.
+
+        `initialization_type` is what it reads in AWS_LAMBDA_INITIALIZATION_TYPE.
 
         Raises LaunchFailed when the entry point cannot be executed.
         """

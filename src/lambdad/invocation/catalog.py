@@ -17,6 +17,7 @@ from lambdad.domain.functions import LATEST, Alias, FunctionSnapshot, FunctionVe
 from lambdad.domain.identity import Caller
 from lambdad.execution.pool import Pool, VersionPool
 from lambdad.invocation.admission import Admission, FunctionSlots
+from lambdad.invocation.provisioning import Provisioning
 
 MAX_TARGETS = 20_000
 """Addresses kept resolved; beyond it the cache starts anew."""
@@ -67,11 +68,13 @@ class Catalog:
         pool: Pool,
         admission: Admission,
         *,
+        provisioning: Provisioning | None = None,
         roll: Callable[[], float] = random.random,
     ) -> None:
         self._source = source
         self._pool = pool
         self._admission = admission
+        self._provisioning = provisioning
         self._roll = roll
         self._entries: dict[tuple[str, str, str], Entry] = {}
         self._targets: dict[tuple[str, str, str, str], Target] = {}
@@ -111,21 +114,37 @@ class Catalog:
             return entry
         loading = self._loading.get(key)
         if loading is None:
-            loading = asyncio.get_running_loop().create_task(self._load(key))
-            self._loading[key] = loading
+            loading = self._begin(key)
         return await asyncio.shield(loading)
 
     def changed(self, account: str, region: str, name: str) -> None:
         """The function was changed or deleted: what is cached of it no longer counts."""
         key = (account, region, name)
+        if self._drop(key):
+            self._begin(key)
+
+    def load(self, account: str, region: str, name: str) -> None:
+        """Like `changed`, for a function that has to be known even if nobody calls it: it has provisioned concurrency,
+        or had."""
+        key = (account, region, name)
+        self._drop(key)
+        if self._provisioning is not None:
+            self._provisioning.try_again(*key)
+        self._begin(key)
+
+    def _drop(self, key: tuple[str, str, str]) -> bool:
+        """Forgets a function; True if it was known, or on its way."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             entry.valid = False
             for address in [address for address, target in self._targets.items() if target.entry is entry]:
                 del self._targets[address]
-        self._loading.pop(key, None)  # a load that is under way may have read the old state
-        if entry is not None:
-            self._loading[key] = asyncio.get_running_loop().create_task(self._load(key))
+        loading = self._loading.pop(key, None)  # a load that is under way may have read the old state
+        return entry is not None or loading is not None
+
+    def _begin(self, key: tuple[str, str, str]) -> asyncio.Task[Entry | None]:
+        loading = self._loading[key] = asyncio.get_running_loop().create_task(self._load(key))
+        return loading
 
     def choose(self, target: Target) -> VersionPool:
         """The version that one call runs, by the weights of an alias."""
@@ -148,6 +167,8 @@ class Catalog:
         if loaded is None:
             self._pool.retire(*key)
             if current:
+                if self._provisioning is not None:
+                    self._provisioning.withdraw(*key)
                 self._admission.forget(*key)
             return None
         entry = Entry(loaded, self._admission.function(*key))
@@ -156,6 +177,8 @@ class Catalog:
             self._pool.retire(*key, keep=frozenset(loaded.versions))
             for stored in loaded.versions.values():
                 self._pool.renew(stored.serving)
+            if self._provisioning is not None:
+                self._provisioning.apply(loaded, entry.slots)
             self._entries[key] = entry
         else:
             entry.valid = False  # good for the call that waits for it, not for the next one

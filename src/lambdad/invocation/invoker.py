@@ -13,6 +13,8 @@ from lambdad.domain.retries import LONGEST_CHAIN, is_recursive
 from lambdad.domain.traces import trace_header
 from lambdad.execution.calls import Flow, PendingCall, ResponseSink
 from lambdad.execution.pool import VersionPool
+from lambdad.execution.provisioned import ProvisionedPool
+from lambdad.invocation.admission import Slot
 from lambdad.invocation.catalog import Catalog, Target
 from lambdad.telemetry import AttemptFinished, AttemptThrottled, RecursionStopped, Telemetry
 
@@ -24,17 +26,18 @@ Done = Callable[[Outcome], None]
 class _Attempt(PendingCall):
     """One attempt on its way through an environment; an object instead of closures, which would cost more."""
 
-    __slots__ = ("asynchronous", "done", "listeners", "target", "unreserved", "version")
+    __slots__ = ("asynchronous", "done", "listeners", "provisioned", "slot", "target", "version")
 
     target: Target
     version: FunctionVersion
-    unreserved: bool
+    slot: Slot
+    provisioned: bool | None
     done: Done
     asynchronous: bool
     listeners: list[Callable[[AttemptFinished], None]]
 
     def finish(self, outcome: Outcome) -> None:
-        self.target.entry.slots.give(self.unreserved)
+        self.target.entry.slots.give(self.slot)
         outcome.trace_id = self.invocation.trace_id
         self.done(outcome)
 
@@ -47,6 +50,7 @@ class _Attempt(PendingCall):
             qualifier=self.target.qualifier,
             outcome=outcome,
             asynchronous=self.asynchronous,
+            provisioned=self.provisioned,
         )
         for listener in self.listeners:
             listener(event)
@@ -112,8 +116,17 @@ class Invoker:
         Raises TooManyRequests; nothing has run then.
         """
         slots = target.entry.slots
+        runner: VersionPool | ProvisionedPool = pool
+        provisioned = pool.provisioned
+        is_provisioned: bool | None = None
         try:
-            unreserved = slots.take()
+            if provisioned is None:
+                slot = slots.take()
+            elif is_provisioned := provisioned.is_free:
+                slot = slots.take_provisioned()
+                runner = provisioned
+            else:  # what is provisioned is busy: the call spills over to an environment on demand
+                slot = slots.take()
         except TooManyRequests as throttle:
             self._throttled(target, request_id, throttle.reason)
             raise
@@ -129,14 +142,15 @@ class Invoker:
         attempt = _Attempt(invocation, sink)
         attempt.target = target
         attempt.version = pool.version
-        attempt.unreserved = unreserved
+        attempt.slot = slot
+        attempt.provisioned = is_provisioned
         attempt.done = done
         attempt.asynchronous = asynchronous
         attempt.listeners = self._telemetry.attempt_finished
         try:
-            pool.dispatch(attempt)
+            runner.dispatch(attempt)
         except BaseException:  # a defect of ours must not cost the function a slot for ever
-            slots.give(unreserved)
+            slots.give(slot)
             raise
 
     async def invoke(self, target: Target, *, request_id: str, event: bytes, trace: str = "") -> Outcome:

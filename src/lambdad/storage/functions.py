@@ -63,7 +63,8 @@ class AccountUsage:
 
     code_bytes: int
     functions: int
-    reserved_concurrency: int
+    set_aside_concurrency: int
+    """What functions reserve, and what is provisioned of functions that reserve nothing."""
 
 
 class FunctionTables:
@@ -90,15 +91,19 @@ class FunctionTables:
 
     def delete_function(self, key: FunctionKey) -> bool:
         """Deletes a function with its versions, aliases and settings; its counter stays. False if it is not there."""
-        for table, where in (("event_invoke_config", _ALIAS_KEY), ("alias", _ALIAS_KEY), ("function_version", _KEY)):
+        for table, where in (
+            ("provisioned_concurrency", _ALIAS_KEY),
+            ("event_invoke_config", _ALIAS_KEY),
+            ("alias", _ALIAS_KEY),
+            ("function_version", _KEY),
+        ):
             self._tx.run(f"DELETE FROM {table} WHERE {where}", key.arguments)
         return self._tx.run(f"DELETE FROM function WHERE {_KEY}", key.arguments) > 0
 
-    def reserved_by_others(self, key: FunctionKey) -> int:
-        """Concurrency that the other functions of the account and region reserve in all."""
+    def set_aside_by_others(self, key: FunctionKey) -> int:
+        """Concurrency that the other functions of the account and region reserve or have provisioned in all."""
         row = self._tx.one(
-            "SELECT COALESCE(SUM(reserved_concurrency), 0) FROM function"
-            " WHERE account = :account AND region = :region AND name <> :name",
+            f"SELECT {_SET_ASIDE} FROM function WHERE account = :account AND region = :region AND name <> :name",
             key.arguments,
         )
         return 0 if row is None else int(row[0])
@@ -167,6 +172,7 @@ class FunctionTables:
         )
 
     def delete_version(self, key: VersionKey) -> bool:
+        self._delete_provisioned(key.function, key.version)
         return self._tx.run(f"DELETE FROM function_version WHERE {_KEY} AND number = :number", key.arguments) > 0
 
     def latest_published(self, key: FunctionKey) -> tuple[FunctionVersion, str] | None:
@@ -214,8 +220,15 @@ class FunctionTables:
         )
 
     def delete_alias(self, key: FunctionKey, name: str) -> bool:
+        self._delete_provisioned(key, name)
         arguments = {**key.arguments, "alias": name}
         return self._tx.run(f"DELETE FROM alias WHERE {_ALIAS_KEY} AND name = :alias", arguments) > 0
+
+    def _delete_provisioned(self, key: FunctionKey, qualifier: str) -> None:
+        self._tx.run(
+            f"DELETE FROM provisioned_concurrency WHERE {_ALIAS_KEY} AND qualifier = :qualifier",
+            {**key.arguments, "qualifier": qualifier},
+        )
 
 
 class FunctionRepository:
@@ -235,15 +248,20 @@ class FunctionRepository:
         rows = await self._engine.read(
             f"SELECT 'function', tags, recursive_loop, reserved_concurrency FROM function WHERE {_KEY}"
             f" UNION ALL SELECT 'version', document, previous, NULL FROM function_version WHERE {_KEY}"
-            f" UNION ALL SELECT 'alias', document, NULL, NULL FROM alias WHERE {_ALIAS_KEY}",
+            f" UNION ALL SELECT 'alias', document, NULL, NULL FROM alias WHERE {_ALIAS_KEY}"
+            " UNION ALL SELECT 'provisioned', qualifier, NULL, requested FROM provisioned_concurrency"
+            f" WHERE {_ALIAS_KEY}",
             key.arguments,
         )
         function: Function | None = None
         versions: dict[str, StoredVersion] = {}
         aliases: dict[str, Alias] = {}
-        for kind, document, second, reserved in rows:
+        provisioned: dict[str, int] = {}
+        for kind, document, second, number in rows:
             if kind == "function":
-                function = _function((account, region, name, reserved, document, second))
+                function = _function((account, region, name, number, document, second))
+            elif kind == "provisioned":
+                provisioned[document] = number
             elif kind == "version":
                 stored = _stored((document, second))
                 versions[stored.current.version] = stored
@@ -252,7 +270,7 @@ class FunctionRepository:
                 aliases[alias.name] = alias
         if function is None:
             return None
-        return FunctionSnapshot(function=function, versions=versions, aliases=aliases)
+        return FunctionSnapshot(function=function, versions=versions, aliases=aliases, provisioned=provisioned)
 
     async def function(self, key: FunctionKey) -> Function | None:
         rows = await self._engine.read(f"SELECT {_FUNCTION_COLUMNS} FROM function WHERE {_KEY}", key.arguments)
@@ -317,12 +335,12 @@ class FunctionRepository:
     async def usage(self, account: str, region: str) -> AccountUsage:
         arguments: Mapping[str, object] = {"account": account, "region": region}
         rows = await self._engine.read(
-            f"SELECT ({_CODE_BYTES}), COUNT(*), COALESCE(SUM(reserved_concurrency), 0) FROM function"
+            f"SELECT ({_CODE_BYTES}), COUNT(*), {_SET_ASIDE} FROM function"
             " WHERE account = :account AND region = :region",
             arguments,
         )
-        code_bytes, functions, reserved = rows[0]
-        return AccountUsage(code_bytes=code_bytes, functions=functions, reserved_concurrency=reserved)
+        code_bytes, functions, set_aside = rows[0]
+        return AccountUsage(code_bytes=code_bytes, functions=functions, set_aside_concurrency=set_aside)
 
     async def reservations(self) -> list[tuple[FunctionKey, int]]:
         """Every function that reserves concurrency, and how much."""
@@ -360,6 +378,11 @@ class FunctionRepository:
 
 _SUM = "(SELECT COALESCE(SUM(code_size), 0) FROM {} WHERE account = :account AND region = :region)"
 _CODE_BYTES = f"SELECT {_SUM.format('function_version')} + {_SUM.format('layer_version')}"
+
+_SET_ASIDE = (
+    "COALESCE(SUM(COALESCE(reserved_concurrency, (SELECT SUM(requested) FROM provisioned_concurrency AS p"
+    " WHERE p.account = function.account AND p.region = function.region AND p.function = function.name), 0)), 0)"
+)
 
 _VOLATILE = (
     "version", "generation", "revision_id", "last_modified", "state", "state_reason", "state_reason_code",

@@ -130,8 +130,8 @@ async def test_each_minute_has_its_own_point(counting: Counting) -> None:
 async def test_the_most_that_ran_at_once(counting: Counting) -> None:
     slots = counting.admission.function(ACCOUNT, REGION, "greet")
     taken = [slots.take() for _ in range(3)]
-    for unreserved in taken[:2]:
-        slots.give(unreserved)
+    for slot in taken[:2]:
+        slots.give(slot)
     assert [point.maximum for point in await counting.points("ConcurrentExecutions")] == [3]
     counting.clock.advance(60)
     await counting.collector.flush()

@@ -40,11 +40,14 @@ SLICE = 2000
 MAX_SAMPLES_IN_MEMORY = 100_000
 """Durations of one series; beyond it they are put together before the minute is over."""
 
+_PROVISIONED = "ProvisionedConcurrencyInvocations"
+_SPILLOVER = "ProvisionedConcurrencySpilloverInvocations"
 _UNITS = {"Duration": "Milliseconds", "AsyncEventAge": "Milliseconds"}
 
 
-Peak = tuple[str, str, str, str, int]
-"""Account, region, function (empty for the account as a whole), metric, and the most since the last look."""
+Peak = tuple[str, str, str, str, str, float]
+"""Account, region, function (empty for the account as a whole), qualifier (empty for all of the function), metric, and
+the most since the last look."""
 
 
 class _Bumps:
@@ -103,6 +106,8 @@ class Collector(Loop):
         bumps.durations_ms.append(outcome.duration_ms)
         if outcome.ending is not Ending.SUCCESS:
             bumps.errors += 1
+        if event.provisioned is not None:
+            bumps.counts[_PROVISIONED if event.provisioned else _SPILLOVER] += 1
         if len(bumps.durations_ms) >= MAX_SAMPLES_IN_MEMORY:
             self.drain()
 
@@ -153,9 +158,11 @@ class Collector(Loop):
                 total[name] = total.get(name, 0.0) + values.sum
                 for dimensions in function_dimensions(function, qualifier, version):
                     self._add(account, region, name, dimensions, minute_ms, values)
-        for account, region, function, metric, peak in self._peaks():
+        for account, region, function, qualifier, metric, peak in self._peaks():
             if peak:
                 named: Dimensions = (("FunctionName", function),) if function else ()
+                if qualifier:
+                    named = (*named, ("Resource", f"{function}:{qualifier}"))
                 self._add(account, region, metric, named, minute_ms, Statistics.of({float(peak): 1.0}))
 
     async def flush(self) -> None:
@@ -238,6 +245,8 @@ def _statistics(bumps: _Bumps) -> dict[str, Statistics]:
         "AsyncEventsReceived",
         "DeadLetterErrors",
         "DestinationDeliveryFailures",
+        _PROVISIONED,
+        _SPILLOVER,
         "RecursiveInvocationsDropped",
     ):
         if counts[name]:

@@ -11,6 +11,7 @@ from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
 from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
 from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
 from lambdad.wire.lambda_api.layers import LayersApi
+from lambdad.wire.lambda_api.provisioned_concurrency import ProvisionedConcurrencyApi
 from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
 from lambdad.wire.lambda_api.tags import TagsApi
 from lambdad.wire.lambda_api.versions import VersionsApi
@@ -24,6 +25,7 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **VersionsApi(plane.versions, runtime_version_arn).handlers(),
         **AliasesApi(plane.aliases).handlers(),
         **ConcurrencyApi(plane.concurrency).handlers(),
+        **ProvisionedConcurrencyApi(plane.provisioned_concurrency).handlers(),
         **EventInvokeConfigsApi(plane.event_invoke_configs).handlers(),
         **LayersApi(plane.layers, plane.layer_permissions, code_url).handlers(),
         **TagsApi(plane.tags).handlers(),
