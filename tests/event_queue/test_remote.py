@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from lambdad.domain.destinations import Attribute, OutgoingMessage
 from lambdad.event_queue.remote import RemoteTargets
 from lambdad.event_queue.targets import TargetRefused
-from tests.aws.test_async import ECHO, FAILS, a_queue, advance, eventually, receive
+from tests.aws.test_async import ECHO, FAILS, a_queue, eventually, receive
 from tests.conftest import StartServer
 from tests.event_queue.building import ManualClock, a_world, raises
 from tests.running import RunningServer
@@ -297,7 +297,7 @@ def test_a_killed_server_gets_its_records_when_it_is_back(tmp_path: Path, start_
     other = start_server("--port", port, data=tmp_path / "other")
 
     def came_back() -> bool:
-        advance(one, 300)
+        one.advance(300)
         return any("takes messages again" in line for line in one.lines)
 
     eventually(came_back)

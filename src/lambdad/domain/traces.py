@@ -26,13 +26,18 @@ def trace_header(incoming: str, function_arn: str, now_s: float) -> str:
         end = _first_ends.get(function_arn) or _first_end(function_arn)
         return f"Root=1-{int(now_s):08x}-{digits[:24]};Parent={digits[24:]};{end}"
     fields = parse(incoming)
-    root = fields.get("Root") or f"1-{int(now_s):08x}-{getrandbits(96):024x}"
+    root = fields.get("Root") or new_root(now_s)
     sampled = fields.get("Sampled", "0")
     depth = lineage_depth(fields.get("Lineage", "")) + 1
     return (
         f"Root={root};Parent={getrandbits(64):016x};Sampled={sampled if sampled in ('0', '1') else '0'};"
         f"Lineage={depth}:{function_hash(function_arn)}:{depth - 1}"
     )
+
+
+def new_root(now_s: float) -> str:
+    """The id of a trace that begins now."""
+    return f"1-{int(now_s):08x}-{_generator.getrandbits(96):024x}"
 
 
 def parse(header: str) -> dict[str, str]:

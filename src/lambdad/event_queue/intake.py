@@ -11,7 +11,7 @@ from lambdad.domain import json_syntax
 from lambdad.domain.errors import InvalidRequestContent, RequestEntityTooLarge
 from lambdad.domain.events import EVENT_LIMIT_BYTES, Event
 from lambdad.domain.identity import Caller
-from lambdad.domain.traces import parse, trace_header
+from lambdad.domain.traces import new_root
 from lambdad.invocation.catalog import Target
 from lambdad.invocation.invoker import Invoker
 from lambdad.storage import events
@@ -24,8 +24,12 @@ Announce = Callable[[int, FunctionKey, int], None]
 
 BATCH_EVENTS = 256
 """Events in one transaction. One transaction for many costs a fraction of one for each, also of the same commit."""
-LARGE_EVENT_BYTES = 262_144
+AT_ONCE_BYTES = 262_144
 """Above it the JSON check runs in a thread, so that other calls go on meanwhile."""
+
+
+Stored = Callable[[BaseException | None], None]
+"""Called on the event loop once an event is on the disk, or with what went wrong."""
 
 
 class Intake:
@@ -40,7 +44,7 @@ class Intake:
         self._telemetry = telemetry
         self._announce = announce
         self._accepted = 0
-        self._batch: list[tuple[Event, asyncio.Future[int]]] = []
+        self._batch: list[tuple[Event, Stored]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def accept(
@@ -70,14 +74,36 @@ class Intake:
             target = await invoker.resolve(caller, name, qualifier)
         await _check_json(payload)
         invoker.check_state(target)
-        await self._store(target, payload, request_id, trace)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def _store(self, target: Target, payload: bytes, request_id: str, trace: str) -> None:
+        def stored(error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        self._store(target, payload, request_id, trace, stored)
+        await done
+
+    def accept_at_once(self, target: Target, payload: bytes, request_id: str, trace: str, stored: Stored) -> None:
+        """The same without a task of its own, for an event of at most AT_ONCE_BYTES to a target that is known.
+
+        Raises InvalidRequestContent and ResourceConflict at once; `stored` tells the rest.
+        """
+        if payload and not json_syntax.is_json(payload):
+            raise InvalidRequestContent(json_syntax.explain(payload))
+        self._invoker.check_state(target)
+        self._store(target, payload, request_id, trace, stored)
+
+    def _store(self, target: Target, payload: bytes, request_id: str, trace: str, stored: Stored) -> None:
+        """Stores an event together with all others that come in while the last batch is being written."""
         version = target.version
+        now_ms = self._clock.time_ms()
         if not trace:
             # All attempts of an event belong to one trace, also when the caller began none.
-            made = trace_header("", version.unqualified_arn, self._clock.time_ms() / 1000)
-            trace = f"Root={parse(made)['Root']}"
+            trace = f"Root={new_root(now_ms / 1000)}"
         event = Event(
             request_id=request_id,
             account=version.account,
@@ -86,30 +112,12 @@ class Intake:
             qualifier=target.qualifier,
             payload=payload or b"{}",
             trace=trace,
-            accepted_ms=self._clock.time_ms(),
+            accepted_ms=now_ms,
             dead_letter_arn=version.dead_letter_target,
         )
-        queue_id = await self._commit(event)
-        self._accepted += 1
-        self._announce(queue_id, FunctionKey(event.account, event.region, event.function), event.accepted_ms)
-        for listener in self._telemetry.event_accepted:
-            listener(
-                EventAccepted(
-                    request_id=request_id,
-                    account=event.account,
-                    region=event.region,
-                    function=event.function,
-                    qualifier=event.qualifier,
-                )
-            )
-
-    async def _commit(self, event: Event) -> int:
-        """Stores an event together with all others that come in while the last batch is being written."""
-        stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._batch.append((event, stored))
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write_batches())
-        return await stored
 
     async def _write_batches(self) -> None:
         try:
@@ -121,14 +129,35 @@ class Intake:
                 except Exception as error:
                     # Nothing of the batch was kept; every caller is told.
                     for _, stored in batch:
-                        if not stored.done():
-                            stored.set_exception(error)
+                        stored(error)
                 else:
-                    for (_, stored), queue_id in zip(batch, queue_ids, strict=True):
-                        if not stored.done():
-                            stored.set_result(queue_id)
+                    for _, stored in batch:
+                        stored(None)
+                    self._tell(accepted, queue_ids)
         finally:
             self._writing = None
+
+    def _tell(self, accepted: list[Event], queue_ids: list[int]) -> None:
+        """Wakes whoever runs events, and those who count."""
+        self._accepted += len(accepted)
+        first: dict[int, Event] = {}
+        for event, queue_id in zip(accepted, queue_ids, strict=True):
+            earlier = first.setdefault(queue_id, event)
+            if event.accepted_ms < earlier.accepted_ms:
+                first[queue_id] = event
+        for queue_id, event in first.items():
+            self._announce(queue_id, FunctionKey(event.account, event.region, event.function), event.accepted_ms)
+        for listener in self._telemetry.event_accepted:
+            for event in accepted:
+                listener(
+                    EventAccepted(
+                        request_id=event.request_id,
+                        account=event.account,
+                        region=event.region,
+                        function=event.function,
+                        qualifier=event.qualifier,
+                    )
+                )
 
     def statistics(self) -> dict[str, float]:
         """Events accepted since the start."""
@@ -138,7 +167,7 @@ class Intake:
 async def _check_json(payload: bytes) -> None:
     if not payload:
         return
-    if len(payload) <= LARGE_EVENT_BYTES:
+    if len(payload) <= AT_ONCE_BYTES:
         if not json_syntax.is_json(payload):
             raise InvalidRequestContent(json_syntax.explain(payload))
         return

@@ -72,44 +72,56 @@ def put(tx: Transaction, event: Event) -> int:
 
 
 def put_all(tx: Transaction, accepted: Sequence[Event]) -> list[int]:
-    """Stores events and returns the queue of each. What events of one function share is looked up once."""
-    queue_ids: dict[FunctionKey, int] = {}
-    settings: dict[tuple[FunctionKey, str], str | None] = {}
+    """Stores events and returns the queue of each. What events share is looked up once; a batch takes few statements
+    however many events it has."""
+    queue_ids: dict[tuple[str, str, str], int] = {}
+    settings: dict[tuple[int, str], str | None] = {}
+    rows: list[dict[str, object]] = []
     contents: list[dict[str, object]] = []
     queues_of: list[int] = []
+    event_id = _take_ids(tx, len(accepted))
     for event in accepted:
-        key = FunctionKey(event.account, event.region, event.function)
-        queue_id = queue_ids.get(key)
+        names = (event.account, event.region, event.function)
+        queue_id = queue_ids.get(names)
         if queue_id is None:
-            queue_id = queue_ids[key] = _queue_id(tx, key)
+            queue_id = queue_ids[names] = _queue_id(tx, FunctionKey(*names))
         qualifier = event.settings_qualifier
-        if (key, qualifier) not in settings:
-            config = event_configs.find(tx, key, qualifier)
-            settings[key, qualifier] = None if config is None else json.dumps(asdict(RetrySettings.of(config)))
-        made = tx.one(
-            "INSERT INTO event (queue_id, due_ms, place_ms, accepted_ms, bytes)"
-            " VALUES (:queue_id, :now_ms, :now_ms, :now_ms, :bytes) RETURNING id",
-            {"queue_id": queue_id, "now_ms": event.accepted_ms, "bytes": len(event.payload)},
-        )
-        assert made is not None
+        if (queue_id, qualifier) not in settings:
+            config = event_configs.find(tx, FunctionKey(*names), qualifier)
+            settings[queue_id, qualifier] = None if config is None else json.dumps(asdict(RetrySettings.of(config)))
+        rows.append({"id": event_id, "queue_id": queue_id, "now_ms": event.accepted_ms, "bytes": len(event.payload)})
         contents.append(
             {
-                "id": made[0],
+                "id": event_id,
                 "request_id": event.request_id,
                 "qualifier": event.qualifier,
                 "payload": event.payload,
                 "trace": event.trace,
                 "dead_letter_arn": event.dead_letter_arn,
-                "settings": settings[key, qualifier],
+                "settings": settings[queue_id, qualifier],
             }
         )
         queues_of.append(queue_id)
+        event_id += 1
+    tx.run_many(
+        "INSERT INTO event (id, queue_id, due_ms, place_ms, accepted_ms, bytes)"
+        " VALUES (:id, :queue_id, :now_ms, :now_ms, :now_ms, :bytes)",
+        rows,
+    )
     tx.run_many(
         "INSERT INTO event_content (id, request_id, qualifier, payload, trace, dead_letter_arn, settings)"
         " VALUES (:id, :request_id, :qualifier, :payload, :trace, :dead_letter_arn, :settings)",
         contents,
     )
     return queues_of
+
+
+def _take_ids(tx: Transaction, count: int) -> int:
+    """The first of so many new ids in a row. Ids never come back, as those of ended events stand in the ledger."""
+    row = tx.one("UPDATE event_counter SET last_id = last_id + :count RETURNING last_id", {"count": count})
+    assert row is not None
+    last_id: int = row[0]
+    return last_id - count + 1
 
 
 def _queue_id(tx: Transaction, key: FunctionKey) -> int:
@@ -274,10 +286,7 @@ def delete_everything(tx: Transaction) -> None:
     are found; `remove_garbage` removes them."""
     for table in ("event_outbox", "event_invoke_config", "event_queue", "event_garbage"):
         tx.run(f"DELETE FROM {table}")
-    tx.run(
-        "INSERT INTO event_garbage (last_id) SELECT MAX("
-        "COALESCE((SELECT MAX(id) FROM event), 0), COALESCE((SELECT MAX(id) FROM ledger_event), 0))"
-    )
+    tx.run("INSERT INTO event_garbage (last_id) SELECT last_id FROM event_counter")
 
 
 def remove_garbage(tx: Transaction, limit: int) -> bool:

@@ -12,6 +12,7 @@ import binascii
 import json
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -26,7 +27,7 @@ from lambdad.domain.errors import (
 from lambdad.domain.events import EVENT_LIMIT_BYTES, INVOKE_ASYNC_LIMIT_BYTES
 from lambdad.domain.identity import Caller
 from lambdad.domain.invocations import Ending, Outcome
-from lambdad.event_queue.intake import Intake
+from lambdad.event_queue.intake import AT_ONCE_BYTES, Intake
 from lambdad.http.messages import Response
 from lambdad.http.protocol import Exchange, ResponseStream
 from lambdad.invocation.catalog import Target
@@ -96,10 +97,14 @@ class InvokeApi:
         try:
             name = request.path[len(PREFIX) : -len(SUFFIX)]
             call = _Call(exchange, request_id, unquote(name) if "%" in name else name, _qualifier(request.query))
-            if call.kind == "Event":
-                self._spawn(self._accept(call, caller, EVENT_LIMIT_BYTES, _plain_headers(request_id)))
-                return
             target = self._invoker.cached_target(caller.account, caller.region, call.name, call.qualifier)
+            if call.kind == "Event":
+                if target is None or len(request.body) > AT_ONCE_BYTES:
+                    self._spawn(self._accept(call, caller, EVENT_LIMIT_BYTES, _plain_headers(request_id)))
+                else:
+                    stored = partial(self._stored, call, _plain_headers(request_id))
+                    self._intake.accept_at_once(target, request.body, request_id, call.trace, stored)
+                return
             if target is None or len(request.body) > LARGE_BODY_BYTES:
                 self._spawn(self._invoke_slowly(call, caller))
                 return
@@ -190,14 +195,19 @@ class InvokeApi:
                 trace=call.trace,
                 limit_bytes=limit_bytes,
             )
-        except LambdadError as error:
-            call.exchange.send(self._error_response(error, call.request_id))
-        except Exception:
-            logger.exception("Event %s could not be accepted", call.request_id)
-            failure = ServiceFailure("The event could not be stored. The log of lambdad tells why.")
-            call.exchange.send(self._error_response(failure, call.request_id))
+        except Exception as error:
+            self._stored(call, headers, error)
         else:
+            self._stored(call, headers, None)
+
+    def _stored(self, call: _Call, headers: list[tuple[str, str]], error: BaseException | None) -> None:
+        if error is None:
             call.exchange.send(Response(202, headers, b""))
+            return
+        if not isinstance(error, LambdadError):
+            logger.error("Event %s could not be accepted", call.request_id, exc_info=error)
+            error = ServiceFailure("The event could not be stored. The log of lambdad tells why.")
+        call.exchange.send(self._error_response(error, call.request_id))
 
     # --- streaming ---
 
