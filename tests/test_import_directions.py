@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "storage": {"domain"} | BASE,
     "execution": {"domain", "http"} | BASE,
     "neighbours": {"domain", "storage"} | BASE,
+    "extras": {"domain", "http"} | BASE,
     "control": {"domain", "storage"} | BASE,
     "invocation": {"domain", "storage", "execution"} | BASE,
     "event_queue": {"domain", "storage", "invocation"} | BASE,
@@ -33,6 +34,7 @@ LIBRARIES: dict[str, set[str]] = {
     "http": {"httptools"},
     "event_queue": {"botocore"},
     "wire": {"botocore"},
+    "extras": {"moto", "werkzeug", "botocore"},
     "cli": {"click", "botocore", "boto3", "uvloop"},
     "app": {"botocore"},
 }

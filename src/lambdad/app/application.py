@@ -39,6 +39,7 @@ from lambdad.execution.pool import IdleExpiry, Pool
 from lambdad.execution.runtimes import catalog as runtimes
 from lambdad.execution.runtimes.interpreters import Interpreters
 from lambdad.execution.spawner.client import SpawnerClient
+from lambdad.extras import moto_services
 from lambdad.http.messages import Response
 from lambdad.http.server import HttpServer
 from lambdad.invocation.admission import Admission
@@ -69,6 +70,7 @@ from lambdad.wire.access.hosts import HostNames
 from lambdad.wire.access.links import SignedLinks
 from lambdad.wire.cloudwatch import cloudwatch_service
 from lambdad.wire.eventbridge import eventbridge_service
+from lambdad.wire.fallback import Fallback
 from lambdad.wire.front import FrontDoor, RawHandler, RawRoute
 from lambdad.wire.iam import iam_service
 from lambdad.wire.lambda_api import invoke, operations
@@ -251,6 +253,9 @@ class Application:
         for key in await provisioned.functions(engine):
             catalog.load(key.account, key.region, key.name)
 
+        others = moto_services.MotoServices() if moto_services.is_installed() else None
+        if others is not None:
+            stack.callback(others.stop)
         neighbours = await self._start_neighbours(engine, invoker)
 
         gate = Gate(AuthMode(settings.auth), keys, temporary)
@@ -267,6 +272,7 @@ class Application:
                 *self._identity_services(engine, temporary),
             ],
             invoke.InvokeApi(invoker, neighbours.queue.intake, _rest_json_error),
+            Fallback(others),
         )
         endpoints = front.own_endpoints
         KeyEndpoints(keys, gate).register(endpoints)
@@ -280,6 +286,7 @@ class Application:
                 Reset(engine, catalog.changed, logs),
                 ClockReset(engine, clock),
                 collector.reset,
+                *([others.reset] if others is not None else []),
             ]
         ).register(endpoints)
         endpoints.add("GET", f"{CODE_PATH}*", CodeDownload(packages, links).answer, is_open=True)
@@ -334,7 +341,7 @@ class Application:
         tokens = Tokens(identities, temporary, time.time, requires_roles=self.settings.auth == "strict")
         return [iam_service(Roles(identities, now), Policies(identities, now)), sts_service(tokens)]
 
-    def _front_door(self, gate: Gate, services: list[Service], api: invoke.InvokeApi) -> FrontDoor:
+    def _front_door(self, gate: Gate, services: list[Service], api: invoke.InvokeApi, fallback: Fallback) -> FrontDoor:
         def route(prefix: str, suffix: str, handler: RawHandler) -> RawRoute:
             return RawRoute(service="lambda", method="POST", prefix=prefix, suffix=suffix, handler=handler)
 
@@ -348,6 +355,7 @@ class Application:
                 route(invoke.ASYNC_PREFIX, invoke.ASYNC_SUFFIX, api.invoke_async),
                 route(invoke.ASYNC_PREFIX, f"{invoke.ASYNC_SUFFIX}/", api.invoke_async),
             ],
+            fallback=fallback,
         )
 
     async def _listen(self, front: FrontDoor) -> None:

@@ -46,6 +46,8 @@ class Response:
     """In the order and case in which they are sent; latin-1, without control characters."""
     body: bytes = b""
     """Not sent to HEAD, nor with 204 and 304."""
+    length: int | None = None
+    """In answers to HEAD: the bytes that GET would send, where making them for `body` is not worth it."""
 
 
 def message_response(status: int, message: str) -> Response:

@@ -67,7 +67,8 @@ def render_response(response: Response, is_head: bool, keep_alive: bool) -> byte
         text = _status_line(status) + _render_lines(response.headers)
     if status in WITHOUT_BODY:
         return f"{text}{end}".encode("latin-1")
-    head = f"{text}\r\nContent-Length: {len(body)}{end}".encode("latin-1")
+    length = response.length if is_head and response.length is not None else len(body)
+    head = f"{text}\r\nContent-Length: {length}{end}".encode("latin-1")
     return head if is_head or len(body) > JOIN_BYTES else head + body
 
 

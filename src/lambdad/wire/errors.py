@@ -83,7 +83,7 @@ _QUERY_CODES = {
 }
 """Where query services have another word than the JSON ones."""
 
-_S3_CODES = {"UnrecognizedClientException": "InvalidAccessKeyId", **_QUERY_CODES}
+_S3_CODES = {**_QUERY_CODES, "UnrecognizedClientException": "InvalidAccessKeyId"}
 _JSON_CODES = {"ServiceException": "InternalFailure", "AccessDeniedException": "AccessDeniedException"}
 
 

@@ -17,11 +17,13 @@ from lambdad.domain.errors import LambdadError
 from lambdad.domain.identity import Caller
 from lambdad.http.messages import BodyPolicy, Request, Response
 from lambdad.http.protocol import Exchange
-from lambdad.wire import errors, limits
+from lambdad.wire import errors, limits, s3
 from lambdad.wire.access.errors import HostRefused, MissingAuthenticationToken
 from lambdad.wire.access.gate import AuthMode, Gate
 from lambdad.wire.access.hosts import HostNames
+from lambdad.wire.access.sigv2 import is_presigned
 from lambdad.wire.access.sigv4 import carries_signature
+from lambdad.wire.fallback import Fallback, PassedOn
 from lambdad.wire.own import PREFIX, OwnEndpoint, OwnEndpoints, health_handler, refuse_other_origins
 from lambdad.wire.protocols import json_values, validation
 from lambdad.wire.protocols.errors import OperationNotOffered, RequestTooLarge, UnknownOperation
@@ -58,12 +60,14 @@ class FrontDoor:
         *,
         raw_routes: Iterable[RawRoute] = (),
         own_endpoints: OwnEndpoints | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         self.own_endpoints = own_endpoints or OwnEndpoints()
         self.own_endpoints.add("GET", f"{PREFIX}health", health_handler(__version__), is_open=True)
         self._services = Services(services)
         self._gate = gate
         self._hosts = hosts
+        self._fallback = fallback or Fallback(None)
         self._raw: dict[str, list[RawRoute]] = {}
         for route in raw_routes:
             self._raw.setdefault(route.service, []).append(route)
@@ -90,7 +94,7 @@ class FrontDoor:
                 raise HostRefused(_host_text(request))
             if request.path.startswith(PREFIX):
                 return self._own_policy
-            if not carries_signature(request):
+            if not (carries_signature(request) or is_presigned(request.query)):
                 return self._unsigned(request)
             self._gate.refuse_early(request)
         except LambdadError as error:
@@ -108,6 +112,8 @@ class FrontDoor:
 
     def _policy(self, limit: limits.Limit) -> BodyPolicy:
         def too_large(request: Request, _: int) -> Response:
+            if limit is limits.OBJECT:
+                return errors.render(s3.too_large(limit[1]), errors.REST_XML, new_request_id())
             text = limits.too_large_text(limit, lambda: self._operation_name(request))
             return errors.render(RequestTooLarge(text), guess_protocol(request), new_request_id())
 
@@ -146,8 +152,9 @@ class FrontDoor:
             if offered is None:
                 offered = self._services.by_target(request.headers.get("x-amz-target", ""))
             if offered is None:
-                raise OperationNotOffered(self._unknown_service_text(signing_name))
-            self._start(self._call(exchange, caller, offered))
+                self._start(self._pass_on(exchange, caller, signing_name))
+            else:
+                self._start(self._call(exchange, caller, offered, signing_name))
         except Exception as error:
             known = offered or self._services.find(signing_name)
             if known is None:
@@ -156,15 +163,67 @@ class FrontDoor:
                 response = errors.render(error, known.codec(request).name, new_request_id(), known.model)
             exchange.send(response)
 
-    async def _call(self, exchange: Exchange, caller: Caller, offered: OfferedService) -> None:
+    async def _call(self, exchange: Exchange, caller: Caller, offered: OfferedService, signing_name: str) -> None:
         """One call of an operation. The client's going away does not cancel it: a write that began is finished."""
         request, request_id = exchange.request, new_request_id()
         codec = offered.codec(request)
         try:
-            response = await _run(codec, offered.service, exchange, caller, request_id)
+            response = await self._run(codec, offered.service, exchange, caller, request_id, signing_name)
         except Exception as error:
             response = errors.render(error, codec.name, request_id, offered.model)
         exchange.send(response)
+
+    async def _pass_on(self, exchange: Exchange, caller: Caller, signing_name: str) -> None:
+        """A call of a service that is not ours."""
+        request, request_id = exchange.request, new_request_id()
+        try:
+            response = await self._fallback.answer(
+                signing_name,
+                caller,
+                request,
+                subdomain=self._hosts.subdomain(request.headers.get("host", "")),
+                offered=self._services.names,
+            )
+        except Exception as error:
+            response = errors.render(error, guess_protocol(request, signing_name), request_id)
+        exchange.send(response)
+
+    async def _run(
+        self,
+        codec: Codec,
+        service: Service,
+        exchange: Exchange,
+        caller: Caller,
+        request_id: str,
+        signing_name: str,
+    ) -> Response:
+        request = exchange.request
+        operation, found = codec.find(request)
+        handler = service.handlers.get(operation.name)
+        if handler is None:
+            if self._fallback.shares(service.name):
+                return await self._fallback.operation(signing_name, caller, request)
+            raise OperationNotOffered(
+                f"lambdad does not offer {codec.model.title} {operation.name}. docs/fidelity.md lists what it offers."
+            )
+        params = codec.parse(operation, found, request)
+        if not service.checks_itself:
+            validation.check(operation, params)
+        call = ApiCall(
+            caller=caller,
+            operation=operation.name,
+            params=params,
+            request_id=request_id,
+            request=request,
+            on_disconnect=exchange.on_disconnect,
+        )
+        try:
+            answer: Answer = await handler(call)
+        except PassedOn as error:
+            if self._fallback.shares(service.name):
+                return await self._fallback.operation(signing_name, caller, request)
+            raise error.otherwise from None
+        return codec.answer(operation, answer, request_id)
 
     def _handle_own(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -206,35 +265,6 @@ class FrontDoor:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _unknown_service_text(self, signing_name: str) -> str:
-        return (
-            f"This lambdad serves {', '.join(self._services.names)}, not {signing_name!r}. Other AWS services will "
-            "come with the extra lambdad[aws]; give the client of this service another endpoint until then."
-        )
-
-
-async def _run(codec: Codec, service: Service, exchange: Exchange, caller: Caller, request_id: str) -> Response:
-    request = exchange.request
-    operation, found = codec.find(request)
-    handler = service.handlers.get(operation.name)
-    if handler is None:
-        raise OperationNotOffered(
-            f"lambdad does not offer {codec.model.title} {operation.name}. docs/fidelity.md lists what it offers."
-        )
-    params = codec.parse(operation, found, request)
-    if not service.checks_itself:
-        validation.check(operation, params)
-    call = ApiCall(
-        caller=caller,
-        operation=operation.name,
-        params=params,
-        request_id=request_id,
-        request=request,
-        on_disconnect=exchange.on_disconnect,
-    )
-    answer: Answer = await handler(call)
-    return codec.answer(operation, answer, request_id)
 
 
 def _host_text(request: Request) -> str:

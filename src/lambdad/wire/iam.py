@@ -11,6 +11,7 @@ from lambdad.domain.errors import ServiceError
 from lambdad.domain.roles import ManagedPolicy, PolicyVersion, Role
 from lambdad.neighbours.iam import Policies, Roles
 from lambdad.neighbours.iam.paging import page
+from lambdad.wire.fallback import PassedOn
 from lambdad.wire.service import Answer, ApiCall, Handler, Service
 
 T = TypeVar("T")
@@ -272,10 +273,10 @@ class _PolicyApi:
 
 def _account_handlers() -> dict[str, Handler]:
     async def get_user(call: ApiCall) -> Answer:
-        """The root user: there are no others. Terraform asks it for the account's number."""
+        """The root user; any other is kept by another provider. Terraform asks for the account's number."""
         name = call.params.get("UserName")
         if name is not None:
-            raise ServiceError("NoSuchEntityException", f"The user with name {name} cannot be found.")
+            raise PassedOn(ServiceError("NoSuchEntityException", f"The user with name {name} cannot be found."))
         caller = call.caller
         if not caller.arn.endswith(":root"):
             message = "Must specify userName when calling with non-User credentials"

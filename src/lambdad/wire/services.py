@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs
 
 from lambdad.http.messages import Request
+from lambdad.wire.limits import is_for_s3
 from lambdad.wire.protocols import model as models
 from lambdad.wire.protocols import older_query
 from lambdad.wire.protocols.aws_json import AwsJson
@@ -84,6 +85,6 @@ def guess_protocol(request: Request, signing_name: str = "") -> str:
     """The protocol to answer in when the service is not known."""
     if "x-amz-target" in request.headers:
         return "json"
-    if signing_name in ("s3", "s3express", "route53", "cloudfront"):
+    if signing_name in ("s3", "s3express", "route53", "cloudfront") or (not signing_name and is_for_s3(request)):
         return "rest-xml"
     return "query" if is_form(request) else "rest-json"

@@ -16,7 +16,7 @@ from typing import Protocol
 from lambdad.domain.credentials import KnownKey, TemporaryKeys, root_arn
 from lambdad.domain.identity import Caller
 from lambdad.http.messages import Request
-from lambdad.wire.access import sigv4
+from lambdad.wire.access import sigv2, sigv4
 from lambdad.wire.access.errors import (
     ExpiredToken,
     MissingAuthenticationToken,
@@ -68,17 +68,19 @@ class Gate:
     def refuse_early(self, request: Request) -> None:
         """Before the body is read, for requests that carry a signature: strict refuses unknown keys at once."""
         if self._strict:
-            signature = sigv4.read(request)
+            signature = sigv4.read(request) or sigv2.read(request)
             if signature is not None:
                 self._key_of(signature)
 
     def identify(self, request: Request) -> tuple[Caller, str]:
         """The caller and the service that the signature is for. Raises AccessRefused with the reason."""
-        signature = sigv4.read(request)
+        signature = sigv4.read(request) or sigv2.read(request)
         if signature is None:
             raise MissingAuthenticationToken
         key = self._key_of(signature)
-        if self._strict or signature.presigned:
+        if isinstance(signature, sigv2.PresignedV2):
+            sigv2.check_time(signature, self._now())
+        elif self._strict or signature.presigned:
             self._check_time(signature)
         scope = signature.scope
         if key is None:  # dev only
@@ -88,10 +90,13 @@ class Gate:
             return _caller(account, scope.region, scope.access_key_id, root_arn(account), account), scope.service
         if key.expires_at is not None and key.expires_at <= self._now():
             raise ExpiredToken
-        sigv4.verify(request, signature, key.secret)
+        if isinstance(signature, sigv2.PresignedV2):
+            sigv2.verify(request, signature, key.secret)
+        else:
+            sigv4.verify(request, signature, key.secret)
         return _caller(key.account, scope.region, key.access_key_id, key.arn, key.user_id), scope.service
 
-    def _key_of(self, signature: sigv4.Signature) -> KnownKey | None:
+    def _key_of(self, signature: sigv4.Signature | sigv2.PresignedV2) -> KnownKey | None:
         """The key that must have signed; None when dev takes the caller's word. Raises UnknownAccessKey."""
         key_id = signature.scope.access_key_id
         key = self._keys.secret_for(key_id)

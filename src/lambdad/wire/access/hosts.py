@@ -33,6 +33,14 @@ class HostNames:
             self._known[host] = known
         return known
 
+    def subdomain(self, host: str) -> str:
+        """What a Host header has before one of our names, in lower case: `bucket.s3` of `bucket.s3.localhost:4566`."""
+        name = _without_port(host).lower().rstrip(".")
+        if name in self._names:
+            return ""
+        ours = max((suffix for suffix in self._suffixes if name.endswith(suffix)), key=len, default="")
+        return name.removesuffix(ours) if ours else ""
+
     def _decide(self, host: str) -> bool:
         name = _without_port(host).lower().rstrip(".")
         if name in self._names or name.endswith(self._suffixes):

@@ -1,0 +1,227 @@
+"""Services of AWS that lambdad does not have itself, from moto, in this process (the extra `aws`).
+
+moto is imported by the first call that needs it. All of it runs on one thread: its stores are plain dictionaries
+without locks. Its state is in memory and gone with the process. botocore is not patched: `mock_aws` is never used, and
+the handler that moto leaves in botocore's defaults at import is taken out again.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from lambdad.domain.errors import ServiceError
+from lambdad.domain.identity import Caller
+from lambdad.extras.one_thread import OneThread
+from lambdad.http.messages import Request, Response
+
+log = logging.getLogger(__name__)
+
+ACCOUNT_HEADER = "x-moto-account-id"
+NOT_FROM_MOTO = frozenset(
+    {"awslambda", "awslambda_simple", "cloudformation", "events", "instance_metadata", "logs", "moto_api", "sns", "sqs"}
+)
+"""What lambdad has itself, what makes functions and queues of moto's that nothing runs, and moto's own controls."""
+
+_SIGNED_AS = {"eventbridge": "events", "iotdata": "data.iot", "mobiletargeting": "pinpoint"}
+"""Signing names that are not the name in the host."""
+_S3_CONTROL = "/v20180820/"
+
+_Callback = Callable[[Any, str, Any], tuple[int, Mapping[str, Any], Any]]
+
+
+def is_installed() -> bool:
+    """Whether moto can be imported; looks without importing it."""
+    return find_spec("moto") is not None
+
+
+class MotoServices:
+    """A `Fallback` of the front door. Signatures are checked before, by lambdad."""
+
+    def __init__(self) -> None:
+        self._thread = OneThread("lambdad-moto")
+        self._loaded = False
+        self._routes: dict[str, list[tuple[re.Pattern[str], _Callback]]] = {}
+
+    async def answer(self, service: str, caller: Caller, request: Request) -> Response:
+        """The answer of moto's service of this signing name.
+
+        Raises ServiceError `NotImplemented` for what moto does not have, and its own failures as they are.
+        """
+        return await self._thread.run(lambda: self._answer(service, caller, request))
+
+    def answer_now(self, service: str, caller: Caller, request: Request) -> Response:
+        """The same for callers on other threads, which wait."""
+        return self._thread.submit(lambda: self._answer(service, caller, request)).result()
+
+    async def reset(self) -> None:
+        """Forgets everything, if anything was ever asked for."""
+        await self._thread.run(_reset)
+
+    def stop(self) -> None:
+        """What is waiting is dropped."""
+        self._thread.stop()
+
+    # --- on the thread ---
+
+    def _answer(self, service: str, caller: Caller, request: Request) -> Response:
+        if not self._loaded:
+            _load()
+            self._loaded = True
+        host = _host_of(service, caller.region, request)
+        clean_url = f"https://{host}{request.path}"
+        name = "sesv2" if service == "ses" and request.path.startswith("/v2/") else _moto_name(clean_url)
+        if name is None or name in NOT_FROM_MOTO:
+            raise _not_implemented(f"Neither lambdad nor moto, which it takes other services from, offers {service!r}.")
+        from werkzeug.exceptions import HTTPException
+
+        callback = self._callback(name, clean_url)
+        if callback is None:
+            raise _not_implemented(f"moto has no {name} operation for {request.method} {request.path}.")
+        arrived = _moto_request(host, caller, request)
+        try:
+            status, headers, body = callback(arrived, arrived.raw_url, arrived.headers)
+        except HTTPException as error:
+            status, headers, body = error.code or 500, dict(error.get_headers()), error.get_body()
+        except NotImplementedError as error:
+            raise _not_implemented(f"moto, where {service!r} comes from, lacks this operation: {error}") from None
+        return _response(int(status), headers, _bytes(body), is_head=request.method == "HEAD")
+
+    def _callback(self, name: str, clean_url: str) -> _Callback | None:
+        routes = self._routes.get(name)
+        if routes is None:
+            routes = self._routes[name] = _routes_of(name)
+        for pattern, callback in routes:
+            if pattern.match(clean_url):
+                return callback
+        return None
+
+
+def _host_of(service: str, region: str, request: Request) -> str:
+    """The host name that the request would have on AWS: moto tells services and regions apart by it."""
+    service = _SIGNED_AS.get(service.lower(), service.lower())
+    if service == "dynamodb" and request.headers.get("x-amz-target", "").startswith("DynamoDBStreams"):
+        return f"streams.dynamodb.{region}.amazonaws.com"
+    if service in ("s3", "s3express") and request.path.startswith(_S3_CONTROL):
+        return f"{request.headers.get('x-amz-account-id', '0')}.s3-control.{region}.amazonaws.com"
+    if service == "ses":
+        return f"email.{region}.amazonaws.com"
+    if service == "sagemaker":
+        return f"api.sagemaker.{region}.amazonaws.com"
+    return f"{service}.{region}.amazonaws.com"
+
+
+def _moto_name(clean_url: str) -> str | None:
+    from moto import backend_index
+
+    for name, pattern in backend_index.backend_url_patterns:
+        if pattern.match(clean_url):
+            return str(name)
+    return None
+
+
+def _load() -> None:
+    """Imports moto, and takes its handler out of botocore's defaults again: our own clients are made from them."""
+    import moto.backends
+    import moto.core.models  # noqa: F401
+    from botocore import handlers
+
+    kept = [entry for entry in handlers.BUILTIN_HANDLERS if not type(entry[1]).__module__.startswith("moto.")]
+    handlers.BUILTIN_HANDLERS[:] = kept
+
+
+def _routes_of(name: str) -> list[tuple[re.Pattern[str], _Callback]]:
+    from moto import backends
+    from moto.core import DEFAULT_ACCOUNT_ID
+
+    try:
+        regions = backends.get_backend(name)[DEFAULT_ACCOUNT_ID]
+    except ImportError as error:
+        raise _not_implemented(
+            f"moto's {name} needs the library {error.name}. `pip install 'moto[{name}]'` brings it."
+        ) from error
+    backend = regions["us-east-1" if "us-east-1" in regions else "aws"]
+    return [(re.compile(url), callback) for url, callback in backend.urls.items()]
+
+
+def _moto_request(host: str, caller: Caller, request: Request) -> Any:
+    from moto.core import request as moto_request
+
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "RAW_URI": f"{request.path}?{request.query}" if request.query else request.path,
+        "SERVER_NAME": host,
+        "SERVER_PORT": "443",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "https",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+    }
+    kept: dict[str, str] = {}
+    for header, value in request.headers.items():
+        key = moto_request.environ_key_for_header(header)
+        environ[key] = value
+        if moto_request.should_preserve_original_header_name(header):
+            kept[key] = header
+    environ |= {
+        moto_request.PRESERVED_HEADER_NAMES_ENVIRON_KEY: kept,
+        "CONTENT_LENGTH": str(len(request.body)),
+        "HTTP_HOST": host,
+        moto_request.environ_key_for_header(ACCOUNT_HEADER): caller.account,
+    }
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    # moto takes callers without this header for anonymous ones; presigned requests carry their signature elsewhere.
+    environ.setdefault(
+        "HTTP_AUTHORIZATION",
+        f"AWS4-HMAC-SHA256 Credential={caller.access_key_id}/20260101/{caller.region}/s3/aws4_request, "
+        "SignedHeaders=host, Signature=0",
+    )
+    arrived = moto_request.Request(environ)
+    arrived.from_wsgi_server = True  # it leaves the header Date to the server
+    return arrived
+
+
+def _response(status: int, headers: Mapping[str, Any], body: bytes, *, is_head: bool) -> Response:
+    found: list[tuple[str, str]] = []
+    for name, value in headers.items():
+        if name.lower() == "status" or value is None:
+            continue  # moto's own note of the status
+        values = value if isinstance(value, list | tuple) else [value]
+        found.extend((name, str(each)) for each in values)
+    length = next((text for name, text in found if name.lower() == "content-length"), "")
+    return Response(status, found, body, int(length) if is_head and length.isdigit() else None)
+
+
+def _bytes(body: Any) -> bytes:
+    if isinstance(body, bytes | bytearray):
+        return bytes(body)
+    if isinstance(body, str):
+        return body.encode("utf-8", "surrogateescape")
+    if body is None:
+        return b""
+    if isinstance(body, Iterable):
+        return b"".join(_bytes(part) for part in body)
+    return str(body).encode()
+
+
+def _reset() -> None:
+    if "moto.core.models" not in sys.modules:
+        return
+    from moto.core.base_backend import BackendDict
+    from moto.core.model_instances import reset_model_data
+
+    BackendDict.reset()
+    reset_model_data()
+
+
+def _not_implemented(message: str) -> ServiceError:
+    return ServiceError("NotImplemented", message, status=501)

@@ -1,0 +1,132 @@
+"""S3 at the edge: where the bucket is named, and what its clients wrap around a body.
+
+Buckets are named in the path or in the host (`BUCKET.localhost`, `BUCKET.s3.localhost`, `BUCKET.s3.REGION.localhost`).
+Bodies may come in the content coding `aws-chunked`, with signatures of their chunks and checksums behind them (AWS:
+S3 user guide, "Signature calculations… multiple chunks"). What is behind the edge gets the bucket in the path and
+the plain body, whose checksums were compared. Signatures of single chunks are not checked: the one of the head is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from lambdad.domain.errors import ServiceError
+from lambdad.http.messages import Request
+
+SIGNING_NAMES = frozenset({"s3", "s3express"})
+STREAMING = "STREAMING-"
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+_CHUNK_HEAD_BYTES = 1024
+
+_ENDPOINT = re.compile(r"s3(\.dualstack)?([.-][a-z]{2}(-[a-z]+)+-\d)?", re.ASCII)
+"""What may stand between the bucket and the server's own name."""
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+
+_CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
+    "x-amz-checksum-crc32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
+    "x-amz-checksum-sha1": lambda body: hashlib.sha1(body, usedforsecurity=False).digest(),
+    "x-amz-checksum-sha256": lambda body: hashlib.sha256(body).digest(),
+}
+"""Those that the standard library computes fast. CRC32C and CRC64NVME are stored as they come."""
+
+
+def plain(request: Request, subdomain: str = "") -> Request:
+    """The request in path style with a plain body; `subdomain` is what its Host has before the server's own name.
+
+    Raises ServiceError for a body that is broken or not what its checksums say.
+    """
+    bucket = bucket_of(subdomain)
+    headers, body = dict(request.headers), request.body
+    if headers.get("x-amz-content-sha256", "").startswith(STREAMING):
+        body, trailers = unchunked(body)
+        declared = headers.pop("x-amz-decoded-content-length", "")
+        if declared.isdigit() and int(declared) != len(body):
+            raise ServiceError(
+                "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header"
+            )
+        headers |= {name: text for name, text in trailers.items() if name.startswith("x-amz-checksum-")}
+        headers.pop("x-amz-trailer", None)
+        headers["x-amz-content-sha256"] = UNSIGNED_PAYLOAD
+        codings = [each.strip() for each in headers.get("content-encoding", "").split(",")]
+        codings = [each for each in codings if each not in ("", "aws-chunked")]
+        if codings:
+            headers["content-encoding"] = ",".join(codings)
+        else:
+            headers.pop("content-encoding", None)
+    if request.method == "PUT":
+        _compare_checksums(headers, body)
+    path = request.path if bucket is None else f"/{bucket}{request.path}"
+    return replace(request, path=path, headers=headers, body=body)
+
+
+def bucket_of(subdomain: str) -> str | None:
+    """The bucket that a host names before the server's own name; None for path style, such as `s3.localhost`."""
+    if not subdomain or _ENDPOINT.fullmatch(subdomain):
+        return None
+    bucket, dot, rest = subdomain.rpartition(".s3")
+    if not (dot and _ENDPOINT.fullmatch(f"s3{rest}")):
+        bucket = subdomain
+    return bucket if _BUCKET.fullmatch(bucket) else None
+
+
+def too_large(limit_bytes: int) -> ServiceError:
+    """For an object whose single upload passes what this server takes at once."""
+    return ServiceError(
+        "EntityTooLarge",
+        f"Your proposed upload exceeds the maximum allowed size, which is {limit_bytes} bytes on this server. "
+        "Upload it in parts.",
+    )
+
+
+def unchunked(body: bytes) -> tuple[bytes, dict[str, str]]:
+    """The content and the trailers of a body in the coding `aws-chunked`. Raises ServiceError for a broken one."""
+    parts: list[bytes] = []
+    place = 0
+    while True:
+        end = body.find(b"\r\n", place, place + _CHUNK_HEAD_BYTES)
+        size_text = body[place:end].partition(b";")[0] if end >= 0 else b""
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size_text):
+            raise _broken()
+        size, place = int(size_text, 16), end + 2
+        if size == 0:
+            return b"".join(parts), _trailers(body[place:])
+        if body[place + size : place + size + 2] != b"\r\n":
+            raise _broken()
+        parts.append(body[place : place + size])
+        place += size + 2
+
+
+def _trailers(rest: bytes) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in rest.split(b"\r\n"):
+        name, colon, text = line.partition(b":")
+        if colon:
+            # Some clients end the last trailer with a bare line feed.
+            found[name.decode("latin-1").strip().lower()] = text.decode("latin-1").strip()
+    return found
+
+
+def _compare_checksums(headers: Mapping[str, str], body: bytes) -> None:
+    given = headers.get("content-md5")
+    if given is not None and given != _base64(hashlib.md5(body, usedforsecurity=False).digest()):
+        raise ServiceError("BadDigest", "The Content-MD5 you specified did not match what we received.")
+    for name, compute in _CHECKSUMS.items():
+        given = headers.get(name)
+        if given is not None and given != _base64(compute(body)):
+            kind = name.rpartition("-")[2].upper()
+            raise ServiceError("BadDigest", f"The {kind} you specified did not match the calculated checksum.")
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode("ascii")
+
+
+def _broken() -> ServiceError:
+    return ServiceError(
+        "InvalidChunkSizeError", "The body is not in the content coding aws-chunked, which was announced."
+    )
