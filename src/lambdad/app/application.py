@@ -143,6 +143,7 @@ class Application:
             | {f"node{version}": path for version, path in settings.nodes.items()}
         )
         self._remote = RemoteTargets(settings.targets, self.clock, profile=settings.target_profile)
+        self._others = moto_services.MotoServices() if moto_services.is_installed() else None
         self._stack = contextlib.AsyncExitStack()
         self._server: HttpServer | None = None
         self._isolation = ""
@@ -253,9 +254,6 @@ class Application:
         for key in await provisioned.functions(engine):
             catalog.load(key.account, key.region, key.name)
 
-        others = moto_services.MotoServices() if moto_services.is_installed() else None
-        if others is not None:
-            stack.callback(others.stop)
         neighbours = await self._start_neighbours(engine, invoker)
 
         gate = Gate(AuthMode(settings.auth), keys, temporary)
@@ -272,7 +270,6 @@ class Application:
                 *self._identity_services(engine, temporary),
             ],
             invoke.InvokeApi(invoker, neighbours.queue.intake, _rest_json_error),
-            Fallback(others),
         )
         endpoints = front.own_endpoints
         KeyEndpoints(keys, gate).register(endpoints)
@@ -286,7 +283,7 @@ class Application:
                 Reset(engine, catalog.changed, logs),
                 ClockReset(engine, clock),
                 collector.reset,
-                *([others.reset] if others is not None else []),
+                *self._other_resets(),
             ]
         ).register(endpoints)
         endpoints.add("GET", f"{CODE_PATH}*", CodeDownload(packages, links).answer, is_open=True)
@@ -341,7 +338,10 @@ class Application:
         tokens = Tokens(identities, temporary, time.time, requires_roles=self.settings.auth == "strict")
         return [iam_service(Roles(identities, now), Policies(identities, now)), sts_service(tokens)]
 
-    def _front_door(self, gate: Gate, services: list[Service], api: invoke.InvokeApi, fallback: Fallback) -> FrontDoor:
+    def _front_door(self, gate: Gate, services: list[Service], api: invoke.InvokeApi) -> FrontDoor:
+        if self._others is not None:
+            self._stack.callback(self._others.stop)
+
         def route(prefix: str, suffix: str, handler: RawHandler) -> RawRoute:
             return RawRoute(service="lambda", method="POST", prefix=prefix, suffix=suffix, handler=handler)
 
@@ -355,8 +355,11 @@ class Application:
                 route(invoke.ASYNC_PREFIX, invoke.ASYNC_SUFFIX, api.invoke_async),
                 route(invoke.ASYNC_PREFIX, f"{invoke.ASYNC_SUFFIX}/", api.invoke_async),
             ],
-            fallback=fallback,
+            fallback=Fallback(self._others),
         )
+
+    def _other_resets(self) -> list[ResetStep]:
+        return [] if self._others is None else [self._others.reset]
 
     async def _listen(self, front: FrontDoor) -> None:
         self._stack.push_async_callback(front.finish, STOP_GRACE_S)
