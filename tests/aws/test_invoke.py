@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from lambdad.execution.runtimes.interpreters import Interpreters
 from tests.aws.deploying import Deployer, tail_of
 from tests.running import RunningServer
 
@@ -555,3 +556,19 @@ def test_a_missing_bootstrap(deploy: Deployer) -> None:
         "errorMessage": f"RequestId: {request_id} Error: "
         "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]",
     }
+
+
+@pytest.mark.skipif(Interpreters().find("python3.12") is None, reason="Python 3.12 is not installed")
+def test_a_version_with_snapstart(deploy: Deployer, lambda_client: Any) -> None:
+    code = (
+        "import os\nfrom snapshot_restore_py import register_after_restore\nran = []\n"
+        "register_after_restore(ran.append, 'restored')\n"
+        "def handler(event, context): return [os.environ['AWS_LAMBDA_INITIALIZATION_TYPE'], *ran]\n"
+    )
+    name = deploy(code, runtime="python3.12", SnapStart={"ApplyOn": "PublishedVersions"})
+    lambda_client.publish_version(FunctionName=name)
+    lambda_client.get_waiter("published_version_active").wait(
+        FunctionName=name, Qualifier="1", WaiterConfig={"Delay": 0.02, "MaxAttempts": 500}
+    )
+    assert deploy.invoke(name, {}, Qualifier="1")["Payload"] == b'["snap-start", "restored"]'
+    assert deploy.invoke(name, {})["Payload"] == b'["on-demand"]'

@@ -99,6 +99,11 @@ class FunctionVersion:
         return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.name}"
 
     @property
+    def has_snapshot(self) -> bool:
+        """SnapStart applies to it: published versions only (AWS Lambda developer guide)."""
+        return self.snap_start != "None" and self.version != LATEST
+
+    @property
     def arn(self) -> str:
         """Qualified for a published version, unqualified for `$LATEST`."""
         return self.unqualified_arn if self.version == LATEST else f"{self.unqualified_arn}:{self.version}"

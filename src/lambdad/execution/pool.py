@@ -22,7 +22,7 @@ from lambdad.execution.environment import Environment, Owner
 from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.log_lines import system_lines
 from lambdad.execution.provisioned import ProvisionedPool
-from lambdad.execution.sandbox import ON_DEMAND, LogStreams, Sandbox
+from lambdad.execution.sandbox import ON_DEMAND, SNAP_START, LogStreams, Sandbox
 from lambdad.loops import Loop
 
 logger = logging.getLogger(__name__)
@@ -170,10 +170,11 @@ class Pool:
             self._versions.pop(key).retire()
 
     def new_environment(
-        self, pool: VersionPool, *, owner: Owner | None = None, initialization_type: str = ON_DEMAND
+        self, pool: VersionPool, *, owner: Owner | None = None, initialization_type: str = ""
     ) -> Environment:
         """A new environment without a runtime; its first invocation, or its `owner`, boots it."""
         version = pool.version
+        initialization_type = initialization_type or (SNAP_START if version.has_snapshot else ON_DEMAND)
         environment_id = uuid.uuid4().hex
         stream_name = log_stream_name(version, environment_id, self.clock)
         environment = Environment(
@@ -189,6 +190,7 @@ class Pool:
                 version=version.version,
                 memory_mb=version.memory_mb,
                 system_level=version.logging.system_log_level,
+                initialization_type=initialization_type,
             ),
             runtime_version=self._runtime_version(version),
             deadlines=self._deadlines,

@@ -11,6 +11,7 @@ from lambdad.execution.channel import ChannelEvents, RuntimeChannel
 from lambdad.execution.spawner.client import ProcessExit
 
 ON_DEMAND = "on-demand"
+SNAP_START = "snap-start"
 
 
 class LaunchFailed(Exception):

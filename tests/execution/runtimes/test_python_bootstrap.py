@@ -172,3 +172,42 @@ def test_lone_surrogates_end_the_process_as_they_do_on_aws(scene: Scene) -> None
 
 def prefix(python: str) -> str:
     return python.rpartition("/bin/")[0]
+
+
+HOOKS = """
+from snapshot_restore_py import register_after_restore, register_before_snapshot
+ran = []
+@register_before_snapshot
+def first(): ran.append("before 1")
+register_before_snapshot(ran.append, "before 2")
+register_after_restore(ran.append, "after 1")
+register_after_restore(ran.append, "after 2")
+def handler(event, context): return ran
+"""
+
+
+def test_hooks_of_snapstart_run_after_init(scene: Scene, any_python: str) -> None:
+    scene.write(HOOKS)
+    played = scene.play("{}", python=any_python, environ={"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"})
+    assert played.answers[1].json == ["before 2", "before 1", "after 1", "after 2"]
+
+
+def test_hooks_do_not_run_without_snapstart(scene: Scene) -> None:
+    scene.write(HOOKS)
+    played = scene.play("{}", environ={"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"})
+    assert played.answers[1].json == []
+
+
+@pytest.mark.parametrize(
+    ("hook", "error_type", "status"),
+    [("before_snapshot", "Runtime.BeforeSnapshotError", 64), ("after_restore", "Runtime.AfterRestoreError", 65)],
+)
+def test_a_hook_that_fails_fails_init(scene: Scene, hook: str, error_type: str, status: int) -> None:
+    scene.write(
+        f"from snapshot_restore_py import register_{hook} as register\n"
+        "@register\ndef hook(): raise ValueError('no')\ndef handler(event, context): pass\n"
+    )
+    played = scene.play(environ={"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"})
+    (answer,) = played.answers
+    assert (answer.kind, answer.text, played.status) == (INIT_ERROR, error_type, status)
+    assert answer.json["errorMessage"] == "no"

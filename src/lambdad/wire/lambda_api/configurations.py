@@ -7,7 +7,7 @@ from typing import Any
 
 from lambdad.domain.configuration import ConfigurationChange, LoggingChange
 from lambdad.domain.errors import InvalidParameterValue
-from lambdad.domain.functions import LATEST, FunctionVersion, LoggingConfig
+from lambdad.domain.functions import FunctionVersion, LoggingConfig
 
 RuntimeVersionArn = Callable[[str, str], str]
 """Gives the ARN of a runtime's build from region and runtime identifier."""
@@ -62,7 +62,6 @@ def show_configuration(version: FunctionVersion, arn: str, runtime_version_arn: 
 
 def show_listed(version: FunctionVersion, arn: str) -> dict[str, Any]:
     """FunctionConfiguration as listings have it: without states and runtime version (AWS: recorded 2025-11)."""
-    optimised = version.snap_start != "None" and version.version != LATEST
     return _set(
         {
             "FunctionName": version.name,
@@ -86,7 +85,7 @@ def show_listed(version: FunctionVersion, arn: str) -> dict[str, Any]:
             "PackageType": version.package_type,
             "Architectures": list(version.architectures),
             "EphemeralStorage": {"Size": version.ephemeral_mb},
-            "SnapStart": {"ApplyOn": version.snap_start, "OptimizationStatus": "On" if optimised else "Off"},
+            "SnapStart": {"ApplyOn": version.snap_start, "OptimizationStatus": "On" if version.has_snapshot else "Off"},
             "LoggingConfig": _show_logging(version.logging),
             **version.extra,
         }

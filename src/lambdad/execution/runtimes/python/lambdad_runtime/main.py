@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any, NoReturn
 
-from . import channel, context, faults, handlers, logs, marshalling
+from . import channel, context, faults, handlers, logs, marshalling, snapshots
 
 _FRAMES_VARIABLE = "_LAMBDAD_FRAMES_FD"
 _PLACES_VARIABLE = "_LAMBDAD_PLACES"
@@ -86,6 +86,9 @@ def _run() -> int:
     logs.set_up()
     try:
         handler = handlers.load(os.environ["_HANDLER"])
+        snapshots.run_hooks()
+    except snapshots.HookFailed as failure:
+        return _init_failed(link, encoder, snapshots.described(failure), failure.kind, failure.status)
     except faults.Fault as fault:
         return _init_failed(link, encoder, faults.payload(fault.message, fault.kind, fault.trace))
     except Exception as error:
@@ -95,12 +98,14 @@ def _run() -> int:
     return _serve(link, handler, encoder)
 
 
-def _init_failed(link: channel.Channel, encoder: marshalling.Encoder, result: dict[str, Any]) -> int:
+def _init_failed(
+    link: channel.Channel, encoder: marshalling.Encoder, result: dict[str, Any], kind: str = "", status: int = 1
+) -> int:
     logging.getLogger().warning(logs.UNHANDLED_WARNING)
     logs.error(result, encoder.encode)
     _flush()
-    link.init_failed(result["errorType"], encoder.encode(result).encode())
-    return 1
+    link.init_failed(kind or result["errorType"], encoder.encode(result).encode())
+    return status
 
 
 def _serve(link: channel.Channel, handler: handlers.Handler, encoder: marshalling.Encoder) -> NoReturn:
