@@ -39,6 +39,18 @@ class Queue:
         self.url = client.create_queue(QueueName=self.name)["QueueUrl"]
         self.arn = f"arn:aws:sqs:us-east-1:000000000000:{self.name}"
 
+    def open_to(self, service: str, source_arn: str) -> None:
+        """Lets a service send for a topic or rule."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sqs:SendMessage",
+            "Resource": self.arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": source_arn}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self._client.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
+
     def next(self) -> Any:
         received = self._client.receive_message(QueueUrl=self.url, WaitTimeSeconds=15).get("Messages", [])
         assert received, "no message came"
@@ -55,6 +67,17 @@ def arn_of(name: str) -> str:
     return f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
 
 
+def permit(deploy: Deployer, name: str, service: str, source_arn: str) -> None:
+    """Lets a service call a function for a topic or rule."""
+    deploy.client.add_permission(
+        FunctionName=name,
+        StatementId=uuid.uuid4().hex,
+        Action="lambda:InvokeFunction",
+        Principal=service,
+        SourceArn=source_arn,
+    )
+
+
 def a_watched_function(deploy: Deployer, queue: Queue) -> str:
     """Its invocation records come to the queue."""
     name = deploy(ECHO)
@@ -67,6 +90,7 @@ def a_watched_function(deploy: Deployer, queue: Queue) -> str:
 def test_a_topic_calls_a_function(deploy: Deployer, queue: Queue, sns: Any) -> None:
     name = a_watched_function(deploy, queue)
     topic = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:12]}")["TopicArn"]
+    permit(deploy, name, "sns.amazonaws.com", topic)
     sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn_of(name))
     message_id = sns.publish(TopicArn=topic, Message="hello", Subject="greeting")["MessageId"]
     (record,) = queue.next()["requestPayload"]["Records"]
@@ -79,7 +103,8 @@ def test_a_topic_calls_a_function(deploy: Deployer, queue: Queue, sns: Any) -> N
 def test_a_rule_calls_a_function(deploy: Deployer, queue: Queue, events: Any) -> None:
     name = a_watched_function(deploy, queue)
     rule = f"r-{uuid.uuid4().hex[:12]}"
-    events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule], "detail": {"n": [{"numeric": [">", 3]}]}}))
+    pattern = json.dumps({"source": [rule], "detail": {"n": [{"numeric": [">", 3]}]}})
+    permit(deploy, name, "events.amazonaws.com", events.put_rule(Name=rule, EventPattern=pattern)["RuleArn"])
     events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": arn_of(name)}])
     entry = {"Source": rule, "DetailType": "test"}
     made = events.put_events(Entries=[{**entry, "Detail": '{"n": 2}'}, {**entry, "Detail": '{"n": 5}'}])
@@ -96,6 +121,7 @@ def test_a_schedule_calls_a_function_when_the_clock_has_come(
     name = a_watched_function(deploy, queue)
     rule = f"r-{uuid.uuid4().hex[:12]}"
     arn = events.put_rule(Name=rule, ScheduleExpression="rate(5 minutes)")["RuleArn"]
+    permit(deploy, name, "events.amazonaws.com", arn)
     events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": arn_of(name)}])
     server.advance(301)
     event = queue.next()["requestPayload"]
@@ -109,6 +135,7 @@ def test_a_schedule_calls_a_function_when_the_clock_has_come(
 def test_a_failure_goes_to_a_topic(deploy: Deployer, queue: Queue, sns: Any) -> None:
     name = deploy(FAILS)
     topic = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:12]}")["TopicArn"]
+    queue.open_to("sns.amazonaws.com", topic)
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn, Attributes={"RawMessageDelivery": "true"})
     deploy.client.put_function_event_invoke_config(
         FunctionName=name, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": topic}}
@@ -122,6 +149,7 @@ def test_a_failure_goes_to_a_topic(deploy: Deployer, queue: Queue, sns: Any) -> 
 
 def test_a_topic_as_dead_letter_queue(deploy: Deployer, queue: Queue, sns: Any) -> None:
     topic = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:12]}")["TopicArn"]
+    queue.open_to("sns.amazonaws.com", topic)
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
     name = deploy(FAILS, DeadLetterConfig={"TargetArn": topic})
     deploy.client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
@@ -135,7 +163,8 @@ def test_a_topic_as_dead_letter_queue(deploy: Deployer, queue: Queue, sns: Any) 
 def test_a_result_goes_to_a_bus(deploy: Deployer, queue: Queue, events: Any) -> None:
     bus = events.create_event_bus(Name=f"b-{uuid.uuid4().hex[:12]}")["EventBusArn"]
     rule = f"r-{uuid.uuid4().hex[:12]}"
-    events.put_rule(Name=rule, EventBusName=bus, EventPattern='{"source": ["lambda"]}')
+    arn = events.put_rule(Name=rule, EventBusName=bus, EventPattern='{"source": ["lambda"]}')["RuleArn"]
+    queue.open_to("events.amazonaws.com", arn)
     events.put_targets(Rule=rule, EventBusName=bus, Targets=[{"Id": "1", "Arn": queue.arn}])
     name = deploy(ECHO)
     deploy.client.put_function_event_invoke_config(

@@ -17,6 +17,7 @@ from lambdad.neighbours.sqs.service import SqsService
 from lambdad.storage.sqlite import SqliteEngine
 from lambdad.wire.eventbridge import eventbridge_service
 from lambdad.wire.sqs import sqs_service
+from tests.neighbours.sqs.conftest import a_queue_policy
 from tests.wire.harness import Boto, booted
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -71,7 +72,7 @@ def an_entry(**members: Any) -> dict[str, Any]:
 
 async def test_from_put_events_to_a_queue(boto: Boto, events: Any):
     sqs = boto("sqs")
-    await sqs.create_queue(QueueName="q")
+    await sqs.create_queue(QueueName="q", Attributes={"Policy": a_queue_policy("events.amazonaws.com", "*")})
     await events.put_rule(Name="r", EventPattern=PATTERN)
     put = await events.put_targets(Rule="r", Targets=[{"Id": "1", "Arn": QUEUE_ARN}])
     assert without_metadata(put) == {"FailedEntryCount": 0, "FailedEntries": []}
@@ -87,7 +88,7 @@ async def test_from_put_events_to_a_queue(boto: Boto, events: Any):
 
 async def test_a_schedule_fires_when_the_clock_is_moved(boto: Boto, events: Any, clock: SystemClock):
     sqs = boto("sqs")
-    await sqs.create_queue(QueueName="q")
+    await sqs.create_queue(QueueName="q", Attributes={"Policy": a_queue_policy("events.amazonaws.com", "*")})
     rule = await events.put_rule(Name="r", ScheduleExpression="rate(2 hours)")
     await events.put_targets(Rule="r", Targets=[{"Id": "1", "Arn": QUEUE_ARN}])
     clock.advance(2 * 3600)

@@ -22,6 +22,7 @@ from lambdad.storage.sqlite import SqliteEngine
 from lambdad.wire.front import FrontDoor
 from lambdad.wire.sns import SubscriberLinks, sns_service
 from lambdad.wire.sqs import sqs_service
+from tests.neighbours.sqs.conftest import a_queue_policy
 from tests.wire.harness import Boto, a_front_door, ask
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:t"
@@ -43,7 +44,7 @@ class Stack:
             engine,
             clock,
             queues=self.sqs,
-            accept_in=lambda _, __, event: lambda: self.events.append(event),
+            accept_in=lambda _, __, event, ___: lambda: self.events.append(event),
             base_url=lambda: self.base_url,
         )
         self.front: FrontDoor = a_front_door(sns_service(self.sns), sqs_service(self.sqs))
@@ -72,7 +73,7 @@ def boto(stack: Stack) -> Boto:
 async def client(boto: Boto) -> Any:
     client = boto("sns")
     await client.create_topic(Name="t")
-    await boto("sqs").create_queue(QueueName="q")
+    await boto("sqs").create_queue(QueueName="q", Attributes={"Policy": a_queue_policy("sns.amazonaws.com", "*")})
     return client
 
 
@@ -152,7 +153,9 @@ async def test_a_batch(client: Any, boto: Boto):
 
 async def test_a_fifo_topic(client: Any, boto: Boto):
     topic = (await client.create_topic(Name="t.fifo", Attributes={"FifoTopic": "true"}))["TopicArn"]
-    await boto("sqs").create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})
+    await boto("sqs").create_queue(
+        QueueName="q.fifo", Attributes={"FifoQueue": "true", "Policy": a_queue_policy("sns.amazonaws.com", "*")}
+    )
     await client.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"{QUEUE}.fifo")
     published = await client.publish(TopicArn=topic, Message="x", MessageGroupId="g", MessageDeduplicationId="d")
     answer = await boto("sqs").receive_message(QueueUrl=f"{QUEUE_URL}.fifo", MessageSystemAttributeNames=["All"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 
 from lambdad.domain.destinations import OutgoingMessage
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import MessageAttribute
+from lambdad.event_queue import permissions
 from lambdad.event_queue.targets import Delivered, EmbeddedTargets
 from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
@@ -55,9 +57,10 @@ class Functions:
     def __init__(self, targets: EmbeddedTargets) -> None:
         self._targets = targets
 
-    def accept_in(self, tx: Transaction, function_arn: str, event: bytes) -> Delivered:
-        """Accepts an event in a transaction of the caller's. Raises a LambdadError if there is no such function or
-        the event is too large."""
+    def accept_in(self, tx: Transaction, function_arn: str, event: bytes, caller: ServiceCaller) -> Delivered:
+        """Accepts an event in a transaction of the caller's. Raises a LambdadError if the policy of the function does
+        not let the service in, there is no such function or the event is too large."""
+        permissions.check_in(tx, function_arn, caller)
         _, _, _, region, account, *_ = function_arn.split(":")
         message = OutgoingMessage(
             request_id=str(uuid.uuid4()), account=account, region=region, function_arn=function_arn, body=event

@@ -15,6 +15,7 @@ from lambdad.control.functions import Functions
 from lambdad.control.garbage import CodeGarbage
 from lambdad.control.layer_permissions import LayerPermissions
 from lambdad.control.layers import Layers
+from lambdad.control.permissions import ResourcePolicies
 from lambdad.control.provisioned_concurrency import AllocationOf, ProvisionedConcurrency, Requested
 from lambdad.control.runtime_settings import RecursionSettings, RuntimeManagement
 from lambdad.control.tags import Tags
@@ -66,6 +67,7 @@ class ControlPlane:
         layers = LayerRepository(repository.engine)
         self.layers = Layers(layers, packages, clock.now)
         self.layer_permissions = LayerPermissions(layers)
+        self.policies = ResourcePolicies(repository, changes)
         self.tags = Tags(repository, changes)
         self.accounts = Accounts(repository, account_concurrency)
         self.recursion = RecursionSettings(repository, changes)

@@ -95,11 +95,12 @@ def parse_function_reference(
     kind: NameKind = NameKind.NAMESPACED,
     action: str = "InvokeFunction",
     caller_arn: str | None = None,
+    other_accounts: bool = False,
 ) -> FunctionReference:
     """Reads a function's name as an operation was given it, and the qualifier beside it.
 
     `account` and `region` are the caller's. `action` and `caller_arn` (the account's root if None) appear in the
-    refusal of another account's function.
+    refusal of another account's function; with `other_accounts` such a function is for the caller to judge.
     Raises ValidationFailed for broken patterns and lengths, ResourceNotFound for an ARN of another region,
     AccessDenied for one of another account, InvalidParameterValue when the name's own qualifier is not the given one.
     """
@@ -115,18 +116,33 @@ def parse_function_reference(
     if own_region != region:
         raise ResourceNotFound(f"Functions from '{own_region}' are not reachable in this region ('{region}')")
     own_account = (match[_ACCOUNT] or account).rstrip(":")
-    if own_account != account:
-        # The form AWS prints for calls across accounts that no policy allows.
-        raise AccessDenied(
-            f"User: {caller_arn or f'arn:aws:iam::{account}:root'} is not authorized to perform: lambda:{action} "
-            f"on resource: {function_arn(region, own_account, name, own_qualifier)} "
-            f"because no resource-based policy allows the lambda:{action} action"
+    if own_account != account and not other_accounts:
+        raise no_policy_allows(
+            caller_arn or f"arn:aws:iam::{account}:root",
+            f"lambda:{action}",
+            function_arn(region, own_account, name, own_qualifier),
         )
     if own_qualifier is not None and qualifier is not None and own_qualifier != qualifier:
         raise InvalidParameterValue(
             "The derived qualifier from the function name does not match the specified qualifier."
         )
-    return FunctionReference(account, region, name, qualifier if own_qualifier is None else own_qualifier)
+    return FunctionReference(own_account, region, name, qualifier if own_qualifier is None else own_qualifier)
+
+
+def no_policy_allows(caller: str, action: str, resource: str) -> AccessDenied:
+    """The refusal of a caller of another account, or a service, that no policy lets in (AWS: captured)."""
+    return AccessDenied(
+        f"User: {caller} is not authorized to perform: {action} on resource: {resource} "
+        f"because no resource-based policy allows the {action} action"
+    )
+
+
+def policy_denies(caller: str, action: str, resource: str) -> AccessDenied:
+    """The refusal by a statement of a policy (AWS: captured)."""
+    return AccessDenied(
+        f"User: {caller} is not authorized to perform: {action} on resource: {resource} "
+        "with an explicit deny in a resource-based policy"
+    )
 
 
 def parse_new_function_name(text: str, *, caller: Caller) -> FunctionReference:

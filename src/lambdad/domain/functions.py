@@ -183,3 +183,9 @@ class FunctionSnapshot:
     """By name."""
     provisioned: Mapping[str, int] = field(default_factory=dict)
     """Environments to keep initialised, by the number of a version or the name of an alias."""
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """Resource policies by number or alias name; that of the function itself under the empty text."""
+
+    def policy_of(self, qualifier: str | None) -> str | None:
+        """The policy that calls with a qualifier are asked about; `$LATEST` has none of its own."""
+        return self.policies.get("" if qualifier in (None, LATEST) else qualifier or "")

@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any
 
 from lambdad.clock import JumpingClock
-from lambdad.domain.errors import LambdadError, ResourceConflict, ResourceNotFound, TooManyRequests
+from lambdad.domain.arns import FunctionReference
+from lambdad.domain.errors import AccessDenied, LambdadError, ResourceConflict, ResourceNotFound, TooManyRequests
 from lambdad.domain.events import (
     Attempt,
     Event,
@@ -286,7 +287,7 @@ class Worker(Loop):
         event = claimed.event
         launched = False
         try:
-            target = await self._invoker.resolve(_service(event), event.function, event.qualifier)
+            target = await self._find(event)
         except ResourceNotFound:
             self._conclude(lane, claimed, FunctionGone(), event.dead_letter_arn)
         except (LambdadError, OSError):
@@ -296,6 +297,15 @@ class Worker(Loop):
             launched = self._launch(lane, claimed, target)
         if not launched:
             self._ended(lane)
+
+    async def _find(self, event: Event) -> Target:
+        """An event without a qualifier is resolved as a call of its account would be, and the target kept for the
+        next ones; where a policy shuts that account out, the event was let in all the same."""
+        try:
+            return await self._invoker.resolve(_service(event), event.function, event.qualifier)
+        except AccessDenied:
+            qualifier = event.qualifier or None
+            return await self._invoker.find(FunctionReference(event.account, event.region, event.function, qualifier))
 
     def _launch(self, lane: Lane, claimed: ClaimedEvent, target: Target) -> bool:
         """Begins the attempt; False when it ended before it began."""

@@ -11,14 +11,16 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from lambdad.domain.arns import FunctionReference, parse_function_reference
+from lambdad.domain.arns import FunctionReference, no_policy_allows, parse_function_reference, policy_denies
 from lambdad.domain.errors import ResourceNotFound
 from lambdad.domain.functions import LATEST, Alias, FunctionSnapshot, FunctionVersion, State
 from lambdad.domain.identity import Caller
+from lambdad.domain.policies import Decision, by_principal, decide, has_deny
 from lambdad.execution.pool import Pool, VersionPool
 from lambdad.invocation.admission import Admission, FunctionSlots
 from lambdad.invocation.provisioning import Provisioning
 
+INVOKE = "lambda:InvokeFunction"
 MAX_TARGETS = 20_000
 """Addresses kept resolved; beyond it the cache starts anew."""
 
@@ -88,23 +90,41 @@ class Catalog:
         return target
 
     async def resolve(self, caller: Caller, name: str, qualifier: str) -> Target:
-        """Like `cached`, but parses and loads. Whether the version is Active is for the caller to check: a target
-        that is not is never cached.
+        """Like `cached`, but parses, loads, and asks the function's policy. Whether the version is Active is for the
+        caller to check: a target that is not is never cached, and neither is one whose policy depends on the caller.
 
-        Raises the errors of a bad address, and ResourceNotFound.
+        Raises the errors of a bad address, ResourceNotFound, and AccessDenied: for a function of another account
+        unless its policy lets the caller in, and whenever it shuts the caller out.
         """
         reference = parse_function_reference(
-            name, qualifier or None, account=caller.account, region=caller.region, caller_arn=caller.arn
+            name, qualifier or None, account=caller.account, region=caller.region, other_accounts=True
         )
         entry = await self.entry(reference.account, reference.region, reference.name)
-        if entry is None:
-            raise ResourceNotFound(f"Function not found: {_arn(reference, reference.qualifier or LATEST)}")
-        target = self._target(entry, reference)
-        if entry.valid and target.version.state is State.ACTIVE:
+        policy = entry.loaded.policy_of(reference.qualifier) if entry is not None else None
+        is_foreign = reference.account != caller.account
+        if is_foreign or has_deny(policy):
+            request = by_principal(caller.arn, INVOKE, reference.arn)
+            decision = decide(policy, request)
+            if decision is Decision.DENY:
+                raise policy_denies(caller.arn, INVOKE, reference.arn)
+            if is_foreign and decision is not Decision.ALLOW:
+                raise no_policy_allows(caller.arn, INVOKE, reference.arn)
+            return self._found(entry, reference)
+        target = self._found(entry, reference)
+        if target.entry.valid and target.version.state is State.ACTIVE:
             if len(self._targets) >= MAX_TARGETS:
                 self._targets.clear()
             self._targets[caller.account, caller.region, name, qualifier] = target
         return target
+
+    async def find(self, reference: FunctionReference) -> Target:
+        """The target of a call that was let in already. Raises ResourceNotFound."""
+        return self._found(await self.entry(reference.account, reference.region, reference.name), reference)
+
+    def _found(self, entry: Entry | None, reference: FunctionReference) -> Target:
+        if entry is None:
+            raise ResourceNotFound(f"Function not found: {_arn(reference, reference.qualifier or LATEST)}")
+        return self._target(entry, reference)
 
     async def entry(self, account: str, region: str, name: str) -> Entry | None:
         """The cached function, loaded if need be; one load at a time for each function."""

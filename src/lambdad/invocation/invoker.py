@@ -66,6 +66,8 @@ class Invoker:
         self.cached_target = catalog.cached
         """The target of a call that was resolved before; None sends the caller to `resolve`."""
         self.resolve = catalog.resolve
+        self.find = catalog.find
+        """The target of a call that was let in before, such as an event."""
         self.version_of = catalog.choose
         """The version that one call of a target runs; random when an alias has weights."""
 

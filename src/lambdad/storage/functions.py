@@ -91,13 +91,9 @@ class FunctionTables:
 
     def delete_function(self, key: FunctionKey) -> bool:
         """Deletes a function with its versions, aliases and settings; its counter stays. False if it is not there."""
-        for table, where in (
-            ("provisioned_concurrency", _ALIAS_KEY),
-            ("event_invoke_config", _ALIAS_KEY),
-            ("alias", _ALIAS_KEY),
-            ("function_version", _KEY),
-        ):
-            self._tx.run(f"DELETE FROM {table} WHERE {where}", key.arguments)
+        for table in ("provisioned_concurrency", "event_invoke_config", "resource_policy", "alias"):
+            self._tx.run(f"DELETE FROM {table} WHERE {_ALIAS_KEY}", key.arguments)
+        self._tx.run(f"DELETE FROM function_version WHERE {_KEY}", key.arguments)
         return self._tx.run(f"DELETE FROM function WHERE {_KEY}", key.arguments) > 0
 
     def set_aside_by_others(self, key: FunctionKey) -> int:
@@ -172,7 +168,8 @@ class FunctionTables:
         )
 
     def delete_version(self, key: VersionKey) -> bool:
-        self._delete_provisioned(key.function, key.version)
+        """With what belongs to it. False if it is not there."""
+        self._delete_of_qualifier(key.function, key.version)
         return self._tx.run(f"DELETE FROM function_version WHERE {_KEY} AND number = :number", key.arguments) > 0
 
     def latest_published(self, key: FunctionKey) -> tuple[FunctionVersion, str] | None:
@@ -220,15 +217,18 @@ class FunctionTables:
         )
 
     def delete_alias(self, key: FunctionKey, name: str) -> bool:
-        self._delete_provisioned(key, name)
+        """With what belongs to it. False if it is not there."""
+        self._delete_of_qualifier(key, name)
         arguments = {**key.arguments, "alias": name}
         return self._tx.run(f"DELETE FROM alias WHERE {_ALIAS_KEY} AND name = :alias", arguments) > 0
 
-    def _delete_provisioned(self, key: FunctionKey, qualifier: str) -> None:
-        self._tx.run(
-            f"DELETE FROM provisioned_concurrency WHERE {_ALIAS_KEY} AND qualifier = :qualifier",
-            {**key.arguments, "qualifier": qualifier},
-        )
+    def _delete_of_qualifier(self, key: FunctionKey, qualifier: str) -> None:
+        """What versions and aliases have that tables of their own hold."""
+        for table in ("provisioned_concurrency", "resource_policy"):
+            self._tx.run(
+                f"DELETE FROM {table} WHERE {_ALIAS_KEY} AND qualifier = :qualifier",
+                {**key.arguments, "qualifier": qualifier},
+            )
 
 
 class FunctionRepository:
@@ -250,13 +250,15 @@ class FunctionRepository:
             f" UNION ALL SELECT 'version', document, previous, NULL FROM function_version WHERE {_KEY}"
             f" UNION ALL SELECT 'alias', document, NULL, NULL FROM alias WHERE {_ALIAS_KEY}"
             " UNION ALL SELECT 'provisioned', qualifier, NULL, requested FROM provisioned_concurrency"
-            f" WHERE {_ALIAS_KEY}",
+            f" WHERE {_ALIAS_KEY}"
+            f" UNION ALL SELECT 'policy', qualifier, document, NULL FROM resource_policy WHERE {_ALIAS_KEY}",
             key.arguments,
         )
         function: Function | None = None
         versions: dict[str, StoredVersion] = {}
         aliases: dict[str, Alias] = {}
         provisioned: dict[str, int] = {}
+        policies: dict[str, str] = {}
         for kind, document, second, number in rows:
             if kind == "function":
                 function = _function((account, region, name, number, document, second))
@@ -265,12 +267,16 @@ class FunctionRepository:
             elif kind == "version":
                 stored = _stored((document, second))
                 versions[stored.current.version] = stored
+            elif kind == "policy":
+                policies[document] = second
             else:
                 alias = documents.decode_alias(document)
                 aliases[alias.name] = alias
         if function is None:
             return None
-        return FunctionSnapshot(function=function, versions=versions, aliases=aliases, provisioned=provisioned)
+        return FunctionSnapshot(
+            function=function, versions=versions, aliases=aliases, provisioned=provisioned, policies=policies
+        )
 
     async def function(self, key: FunctionKey) -> Function | None:
         rows = await self._engine.read(f"SELECT {_FUNCTION_COLUMNS} FROM function WHERE {_KEY}", key.arguments)

@@ -12,6 +12,7 @@ import pytest
 
 from lambdad.domain.errors import LambdadError, ResourceNotFound
 from lambdad.domain.identity import Caller
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import QueueAddress, ReceivedMessage
 from lambdad.domain.rules import RuleSettings, Target
 from lambdad.neighbours.eventbridge.events import Entry, EntryResult
@@ -21,7 +22,7 @@ from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.storage.engine import Transaction
 from lambdad.storage.sqlite import SqliteEngine
-from tests.neighbours.sqs.conftest import StillClock
+from tests.neighbours.sqs.conftest import StillClock, a_queue_policy
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 QUEUE_ARN = f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"
@@ -35,10 +36,12 @@ class Functions:
 
     def __init__(self) -> None:
         self.delivered: list[tuple[str, Any]] = []
+        self.callers: list[ServiceCaller] = []
         self.arrived = asyncio.Event()
         self.error: LambdadError | None = None
 
-    def accept_in(self, tx: Transaction, function_arn: str, event: bytes) -> Callable[[], None]:
+    def accept_in(self, tx: Transaction, function_arn: str, event: bytes, caller: ServiceCaller) -> Callable[[], None]:
+        self.callers.append(caller)
         if self.error is not None:
             raise self.error
         if not function_arn.endswith(":f"):
@@ -123,7 +126,11 @@ class Bridge:
     async def put(self, *entries: Entry, caller: Caller | None = None) -> list[EntryResult]:
         return await self.service.events.put(caller or a_caller(), entries or [an_entry()])
 
-    async def queue(self, name: str = "q", **attributes: str) -> None:
+    async def queue(self, name: str = "q", *, is_open: bool = True, **attributes: str) -> None:
+        """A queue whose policy lets every rule and topic of the account send, unless it is not `is_open`."""
+        if is_open:
+            arn = QueueAddress(ACCOUNT, REGION, name).arn
+            attributes["Policy"] = a_queue_policy(["events.amazonaws.com", "sns.amazonaws.com"], arn)
         await self.sqs.queues.create(QueueAddress(ACCOUNT, REGION, name), attributes, {})
 
     async def messages(self, name: str = "q") -> list[ReceivedMessage]:

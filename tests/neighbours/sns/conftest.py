@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lambdad.domain.errors import ResourceNotFound
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import MessageAttribute, QueueAddress, ReceivedMessage
 from lambdad.domain.topics import Draft, Subscription, TopicAddress
 from lambdad.neighbours.sns.deliverers import Delivered
@@ -19,7 +20,7 @@ from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.storage.engine import Transaction
 from lambdad.storage.sqlite import SqliteEngine
-from tests.neighbours.sqs.conftest import ACCOUNT, REGION, StillClock, a_caller
+from tests.neighbours.sqs.conftest import ACCOUNT, REGION, StillClock, a_caller, a_queue_policy
 
 BASE_URL = "http://localhost:4566"
 
@@ -29,8 +30,10 @@ class Functions:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.callers: list[ServiceCaller] = []
 
-    def accept_in(self, _: Transaction, function_arn: str, event: bytes) -> Delivered:
+    def accept_in(self, _: Transaction, function_arn: str, event: bytes, caller: ServiceCaller) -> Delivered:
+        self.callers.append(caller)
         if function_arn.endswith(":missing"):
             raise ResourceNotFound(f"Function not found: {function_arn}")
         return lambda: self.events.append((function_arn, json.loads(event)))
@@ -73,8 +76,11 @@ class Topics:
             attributes = {"FifoTopic": "true", **attributes}
         return await self.service.topics.create(a_topic(name), attributes)
 
-    async def queue(self, name: str = "q") -> str:
+    async def queue(self, name: str = "q", *, is_open: bool = True) -> str:
+        """A queue whose policy lets every topic of the account send, unless it is not `is_open`."""
         attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        if is_open:
+            attributes["Policy"] = a_queue_policy("sns.amazonaws.com", QueueAddress(ACCOUNT, REGION, name).arn)
         return (await self.sqs.queues.create(QueueAddress(ACCOUNT, REGION, name), attributes, {})).arn
 
     async def subscribe(

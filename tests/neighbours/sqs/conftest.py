@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,17 @@ class StillClock:
 
     def on_advance(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
+
+
+def a_queue_policy(service: str | list[str], queue_arn: str) -> str:
+    """Lets services send to a queue for whatever source."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 class Queues:

@@ -242,12 +242,6 @@ async def test_no_code_signing_configuration(aws: Lambda) -> None:
     recording.check("get_function_csc_nonexistingfn", error)
 
 
-async def test_no_policy(aws: Lambda) -> None:
-    recording = Recording.find("TestLambdaPermissions::test_permission_exceptions")
-    for step, name in (("get_policy_fn_doesnotexist", "doesnotexist"), ("get_policy_fn_version_doesnotexist", "f")):
-        recording.check(step, await aws.refused("get_policy", FunctionName=name))
-
-
 async def test_recursion(aws: Lambda) -> None:
     recording = Recording.find("TestLambdaRecursion::test_put_function_recursion_config_allow")
     await aws.create()

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from lambdad.clock import Clock
 from lambdad.domain import errors as domain
 from lambdad.domain.errors import LambdadError, ServiceError
+from lambdad.domain.policies import ServiceCaller, account_of
 from lambdad.domain.queues import FIFO_SUFFIX, MessageAttribute
 from lambdad.domain.rules import Target
 from lambdad.neighbours.sqs.service import SqsService
@@ -85,8 +86,9 @@ class NoRemoteTargets:
 class FunctionEvents(Protocol):
     """The way into the queue of asynchronous invocations."""
 
-    def accept_in(self, tx: Transaction, function_arn: str, event: bytes) -> Delivered:
-        """Accepts an event. Raises a LambdadError if there is no such function or the event is too large."""
+    def accept_in(self, tx: Transaction, function_arn: str, event: bytes, caller: ServiceCaller) -> Delivered:
+        """Accepts an event. Raises a LambdadError if the function's policy does not let the rule in, there is no such
+        function or the event is too large."""
 
 
 class TopicMessages(Protocol):
@@ -107,7 +109,7 @@ class FunctionTarget:
             json.loads(item.text)
         except (ValueError, RecursionError):
             raise TargetRefused("INVALID_JSON", "The input of a function must be JSON.") from None
-        return self._functions.accept_in(tx, item.target.arn, item.text.encode())
+        return self._functions.accept_in(tx, item.target.arn, item.text.encode(), _caller_for(item.rule_arn))
 
 
 class TopicTarget:
@@ -129,12 +131,13 @@ class QueueTarget:
     def put_in(self, tx: Transaction, item: TargetInput) -> Delivered:
         trace = {"AWSTraceHeader": MessageAttribute("String", item.trace)} if item.trace else {}
         is_fifo = item.target.arn.endswith(FIFO_SUFFIX)
-        return self._put(tx, item.target.arn, item.text, {}, trace, item.target.message_group if is_fifo else None)
+        group = item.target.message_group if is_fifo else None
+        return self._put(tx, item.target.arn, item.text, {}, trace, group, item.rule_arn)
 
     def dead_letter_in(self, tx: Transaction, arn: str, event: str, attributes: Mapping[str, str]) -> Delivered:
         """An event that a target did not get."""
         shown = {name: MessageAttribute("String", value) for name, value in attributes.items()}
-        return self._put(tx, arn, event, shown, {}, None)
+        return self._put(tx, arn, event, shown, {}, None, attributes["RULE_ARN"])
 
     def _put(
         self,
@@ -144,9 +147,17 @@ class QueueTarget:
         attributes: Mapping[str, MessageAttribute],
         system_attributes: Mapping[str, MessageAttribute],
         group: str | None,
+        rule_arn: str,
     ) -> Delivered:
         delivery = self._sqs.put_in(
-            tx, arn, body, attributes, system_attributes, sender_id="events.amazonaws.com", group_id=group
+            tx,
+            arn,
+            body,
+            attributes,
+            system_attributes,
+            sender_id="events.amazonaws.com",
+            group_id=group,
+            service=_caller_for(rule_arn),
         )
         return lambda: self._sqs.delivered(delivery)
 
@@ -189,6 +200,11 @@ class EmbeddedTargets:
         if len(item.text.encode("utf-8", "replace")) > MAX_INPUT_BYTES:
             raise TargetRefused("INVALID_PARAMETER", f"The input is larger than {MAX_INPUT_BYTES} bytes.")
         return target.put_in(tx, item)
+
+
+def _caller_for(rule_arn: str) -> ServiceCaller:
+    """EventBridge, which delivers for a rule."""
+    return ServiceCaller(service="events.amazonaws.com", source_arn=rule_arn, source_account=account_of(rule_arn))
 
 
 def service_of(arn: str) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from lambdad.clock import Clock
 from lambdad.domain.errors import ServiceError
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import MessageAttribute
 from lambdad.domain.topics import Notification, Subscription
 from lambdad.neighbours.sns import envelopes
@@ -22,8 +23,9 @@ Delivered = Callable[[], None]
 """Called on the event loop once the transaction is committed: wakes whoever waits for the message."""
 BaseUrl = Callable[[], str]
 """The URL of this server, as subscribers reach it."""
-AcceptIn = Callable[[Transaction, str, bytes], Delivered]
-"""Takes transaction, function ARN and event. Raises a LambdadError before it has written anything."""
+AcceptIn = Callable[[Transaction, str, bytes, ServiceCaller], Delivered]
+"""Takes transaction, function ARN, event, and for which topic SNS calls. Raises a LambdadError before it has written
+anything."""
 
 SENDER_ID: Final = "AIDAIT2UOQQY3AUEKVGXU"
 """SNS's own user, as messages in queues show it (AWS Lambda developer guide, SNS messages in SQS)."""
@@ -43,6 +45,7 @@ class QueueSender(Protocol):
         sender_id: str,
         group_id: str | None = None,
         deduplication_id: str | None = None,
+        service: ServiceCaller | None = None,
     ) -> Delivery:
         """Sends a message inside a transaction. Raises ServiceErrors before it has written anything."""
 
@@ -56,6 +59,12 @@ class Deliverer(Protocol):
     def deliver_in(self, tx: Transaction, subscription: Subscription, note: Notification) -> Delivered:
         """Writes the delivery, on the writer's thread. Raises a LambdadError, before it has written anything, when
         the endpoint cannot take the message."""
+
+
+def caller_for(subscription: Subscription) -> ServiceCaller:
+    """SNS, which delivers for the topic of a subscription."""
+    topic = subscription.topic
+    return ServiceCaller(service="sns.amazonaws.com", source_arn=topic.arn, source_account=topic.account)
 
 
 class SqsDeliverer:
@@ -85,6 +94,7 @@ class SqsDeliverer:
             sender_id=SENDER_ID,
             group_id=note.group_id,
             deduplication_id=note.deduplication_id if is_fifo else None,
+            service=caller_for(subscription),
         )
         return lambda: self._queues.delivered(delivery)
 
@@ -98,7 +108,7 @@ class FunctionDeliverer:
 
     def deliver_in(self, tx: Transaction, subscription: Subscription, note: Notification) -> Delivered:
         event = envelopes.function_event(note, subscription, self._base_url())
-        return self._accept_in(tx, subscription.endpoint, event)
+        return self._accept_in(tx, subscription.endpoint, event, caller_for(subscription))
 
 
 class HttpDeliverer:

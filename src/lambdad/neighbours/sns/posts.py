@@ -17,7 +17,7 @@ from lambdad.domain.errors import LambdadError
 from lambdad.domain.topics import Subscription
 from lambdad.loops import Loop
 from lambdad.neighbours.sns.attributes import dead_letter_arn, effective_policy
-from lambdad.neighbours.sns.deliverers import SENDER_ID, Delivered, QueueSender
+from lambdad.neighbours.sns.deliverers import SENDER_ID, Delivered, QueueSender, caller_for
 from lambdad.neighbours.sns.http_poster import Poster, PostFailed
 from lambdad.storage import topic_posts, topics
 from lambdad.storage.engine import Engine, Transaction
@@ -138,7 +138,7 @@ class Posts(Loop):
             if not topic_posts.remove(tx, post.id) or arn is None:
                 return None, "It is lost."
             try:
-                return self._dead_letter(tx, arn, post), f"It is in the dead-letter queue {arn}."
+                return self._dead_letter(tx, arn, subscription, post), f"It is in the dead-letter queue {arn}."
             except LambdadError as error:
                 return None, f"Its dead-letter queue {arn} could not take it either, so it is lost. {error.message}"
 
@@ -155,6 +155,6 @@ class Posts(Loop):
             end,
         )
 
-    def _dead_letter(self, tx: Transaction, arn: str, post: Post) -> Callable[[], None]:
-        delivery = self._queues.put_in(tx, arn, post.body, sender_id=SENDER_ID)
+    def _dead_letter(self, tx: Transaction, arn: str, subscription: Subscription, post: Post) -> Callable[[], None]:
+        delivery = self._queues.put_in(tx, arn, post.body, sender_id=SENDER_ID, service=caller_for(subscription))
         return lambda: self._queues.delivered(delivery)

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.identity import Caller
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import (
     MAX_MESSAGE_BYTES,
     MAX_VISIBILITY_S,
@@ -36,7 +37,7 @@ from lambdad.neighbours.sqs.errors import (
     invalid_value,
     missing_parameter,
 )
-from lambdad.neighbours.sqs.queues import require
+from lambdad.neighbours.sqs.queues import check_service, require
 from lambdad.neighbours.sqs.waiting import JumpingClock, Line, WaitingRoom
 from lambdad.storage import queue_claims, queues
 from lambdad.storage import queue_messages as storage
@@ -142,11 +143,12 @@ class Messages:
         draft: Draft,
         *,
         sender_id: str,
+        service: ServiceCaller | None = None,
     ) -> Delivery:
         """Stores a message in a transaction that the caller runs; call `delivered` once it is committed.
 
-        Runs on the writer's thread. Raises NonExistentQueue and the errors of `send` before it writes anything, so a
-        job that catches them can go on.
+        Runs on the writer's thread. Raises NonExistentQueue, AccessDenied when the queue's policy does not let
+        `service` in, and the errors of `send`, all before it writes anything, so a job that catches them can go on.
         """
         address = parse_queue_arn(queue_arn)
         if address is None:
@@ -155,6 +157,8 @@ class Messages:
         queue = queues.find(tx, address)
         if queue is None:
             raise NonExistentQueue
+        if service is not None:
+            check_service(queue, service)
         message = _for_queue(queue, draft, size, sender_id)
         return Delivery(address, storage.put(tx, queue, [message], self._clock.time_ms())[0])
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from lambdad.domain.policies import ServiceCaller
+from lambdad.domain.queues import Queue
 from lambdad.neighbours.sqs.errors import invalid_value
 
 _ACTIONS: Final = frozenset({
@@ -59,6 +62,25 @@ def without_statement(policy: str, label: str) -> str:
         return ""
     document["Statement"] = left
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+def command_for(queue: Queue, service: ServiceCaller) -> str:
+    """The command that lets another service send to a queue."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": service.service},
+        "Action": "sqs:SendMessage",
+        "Resource": queue.arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": service.source_arn}},
+    }
+    document = _document(queue.settings.policy) or {"Version": "2012-10-17", "Statement": []}
+    document["Statement"] = [*_statements(document), statement]
+    text = json.dumps({"Policy": json.dumps(document, separators=(",", ":"))}, separators=(",", ":"))
+    address = queue.address
+    return (
+        f'aws sqs set-queue-attributes --queue-url "$(aws sqs get-queue-url --queue-name {address.name} '
+        f'--query QueueUrl --output text)" --attributes {shlex.quote(text)}'
+    )
 
 
 def allows(policy: str, account: str, action: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 from lambdad.clock import Clock
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.identity import Caller
+from lambdad.domain.policies import Decision, ServiceCaller, by_service, decide
 from lambdad.domain.queues import FIFO_SUFFIX, Queue, QueueAddress, QueueCounts, QueueSettings, parse_queue_arn
 from lambdad.neighbours.sqs import attributes as queue_attributes
 from lambdad.neighbours.sqs import policy
@@ -50,6 +51,19 @@ def check_access(queue: Queue, caller: Caller | None, action: str) -> None:
             "AccessDeniedException",
             f"User: {caller.arn} is not authorized to perform: sqs:{action.lower()} on resource: {queue.arn} "
             f"because no resource-based policy allows the sqs:{action.lower()} action",
+        )
+
+
+def check_service(queue: Queue, service: ServiceCaller) -> None:
+    """Raises AccessDenied, with the command that adds what is missing, unless the queue's policy lets another service
+    send (AWS: it asks, also within one account)."""
+    request = by_service(service, "sqs:SendMessage", queue.arn)
+    if decide(queue.settings.policy, request) is not Decision.ALLOW:
+        raise ServiceError(
+            "AccessDeniedException",
+            f"User: {service.service} is not authorized to perform: sqs:sendmessage on resource: {queue.arn} because "
+            "no resource-based policy allows the sqs:sendmessage action. This adds it: "
+            + policy.command_for(queue, service),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import MessageAttribute
 from lambdad.neighbours.sqs.messages import Delivery, Draft, Messages
 from lambdad.neighbours.sqs.moves import MoveTasks
@@ -56,11 +57,13 @@ class SqsService:
         sender_id: str,
         group_id: str | None = None,
         deduplication_id: str | None = None,
+        service: ServiceCaller | None = None,
     ) -> Delivery:
         """Sends a message inside a transaction of the caller's, on the writer's thread.
 
-        It is there if and only if that transaction commits; hand the result to `delivered` then. Raises
-        NonExistentQueue and other ServiceErrors before anything is written, so a job can catch them and go on.
+        It is there if and only if that transaction commits; hand the result to `delivered` then. `service` is who
+        sends, if the queue's policy has to allow it. Raises AccessDenied, NonExistentQueue and other ServiceErrors
+        before anything is written, so a job can catch them and go on.
         """
         draft = Draft(
             body=body,
@@ -69,7 +72,7 @@ class SqsService:
             group_id=group_id,
             deduplication_id=deduplication_id,
         )
-        return self.messages.put_in(tx, queue_arn, draft, sender_id=sender_id)
+        return self.messages.put_in(tx, queue_arn, draft, sender_id=sender_id, service=service)
 
     def delivered(self, *deliveries: Delivery) -> None:
         """Wakes receivers of what `put_in` stored; on the event loop, after the commit."""

@@ -11,6 +11,8 @@ from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
 from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
 from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
 from lambdad.wire.lambda_api.layers import LayersApi
+from lambdad.wire.lambda_api.other_accounts import open_to_others
+from lambdad.wire.lambda_api.permissions import PermissionsApi
 from lambdad.wire.lambda_api.provisioned_concurrency import ProvisionedConcurrencyApi
 from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
 from lambdad.wire.lambda_api.tags import TagsApi
@@ -20,7 +22,7 @@ from lambdad.wire.service import Handler
 
 def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, code_url: CodeUrl) -> dict[str, Handler]:
     """Handlers by operation."""
-    return {
+    offered = {
         **FunctionsApi(plane.functions, runtime_version_arn, code_url).handlers(),
         **VersionsApi(plane.versions, runtime_version_arn).handlers(),
         **AliasesApi(plane.aliases).handlers(),
@@ -28,8 +30,10 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **ProvisionedConcurrencyApi(plane.provisioned_concurrency).handlers(),
         **EventInvokeConfigsApi(plane.event_invoke_configs).handlers(),
         **LayersApi(plane.layers, plane.layer_permissions, code_url).handlers(),
+        **PermissionsApi(plane.policies).handlers(),
         **TagsApi(plane.tags).handlers(),
         **AccountSettingsApi(plane.accounts).handlers(),
         **RuntimeSettingsApi(plane.recursion, plane.runtime_management).handlers(),
         **AbsentResourcesApi(plane.functions).handlers(),
     }
+    return open_to_others(offered, plane.policies)
