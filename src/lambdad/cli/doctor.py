@@ -180,7 +180,7 @@ def _runtimes(settings: Settings) -> Iterator[Finding]:
             name="interpreters",
             status="missing",
             detail="there is neither a Python nor a Node.js that functions could run on",
-            remedy="install Python 3.9 or newer, or name one with --python 3.12=PATH",
+            remedy="install Python 3.8 or newer, or name one with --python 3.12=PATH",
         )
     yield from findings
 

@@ -42,7 +42,7 @@ def an_environment(runtime: str, **values: object) -> dict[str, str]:
         ("python3.9", Boot(kind="python", interpreter="python3.9")),
         ("nodejs22.x", Boot(kind="node", interpreter="node22")),
         ("provided.al2023", Boot(kind="bootstrap", interpreter="")),
-        ("python3.8", None),
+        ("python3.8", Boot(kind="python", interpreter="python3.8")),
         ("java21", None),
         ("ruby3.3", None),
         ("no-such-runtime", None),

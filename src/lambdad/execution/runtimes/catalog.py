@@ -41,7 +41,7 @@ def boot(identifier: str) -> Boot | None:
     runtime = RUNTIMES.get(identifier)
     if runtime is None:
         return None
-    if runtime.family is Family.PYTHON and _python_minor(runtime) >= 9:
+    if runtime.family is Family.PYTHON:
         return Boot(kind="python", interpreter=identifier)
     if runtime.family is Family.NODEJS:
         return Boot(kind="node", interpreter=f"node{runtime.version}")
