@@ -17,7 +17,7 @@ from lambdad.domain.configuration import (
     check_tags,
 )
 from lambdad.domain.errors import InvalidParameterValue, LambdadError
-from lambdad.domain.functions import AttachedLayer, FunctionVersion, LoggingConfig
+from lambdad.domain.functions import AttachedLayer, FunctionVersion, LoggingConfig, VpcConfig
 from lambdad.domain.runtimes import RESERVED_VARIABLES, RETIRED, RUNTIMES
 
 TEXT = LoggingConfig(log_format="Text", log_group="/aws/lambda/f")
@@ -54,7 +54,8 @@ FULL = a_version(
     layers=(AttachedLayer(arn=f"{LAYER}:a:1", code_sha256="y", code_size=1, unzipped_size=2),),
     dead_letter_target="arn:aws:sqs:us-east-1:111111111111:q",
     kms_key_arn="arn:aws:kms:us-east-1:111111111111:key/k",
-    extra={"VpcConfig": {}},
+    vpc=VpcConfig(subnet_ids=("subnet-0123456789abcdef0",), security_group_ids=("sg-0123456789abcdef0",)),
+    extra={"FileSystemConfigs": ["x"]},
 )
 
 
@@ -72,7 +73,7 @@ def test_an_empty_change_keeps_everything() -> None:
         ({"kms_key_arn": ""}, {"kms_key_arn": None}),
         ({"timeout_s": 900}, {"timeout_s": 900}),
         ({"memory_mb": 10_240}, {"memory_mb": 10_240}),
-        ({"extra": {"FileSystemConfigs": []}}, {"extra": {"VpcConfig": {}, "FileSystemConfigs": []}}),
+        ({"extra": {"FileSystemConfigs": []}}, {"extra": {"FileSystemConfigs": []}}),
     ],
 )
 def test_a_change_touches_its_members_only(change: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -79,6 +79,6 @@ def test_a_policy_has_20_kb() -> None:
 
     policy = LayerPolicy(statements=tuple(map(a_statement, range(90))))
     assert len(policy.added(a_statement(90), None, "r").document) < 20_480
-    policy = LayerPolicy(statements=tuple(map(a_statement, range(110))))
+    policy = LayerPolicy(statements=tuple(map(a_statement, range(120))))
     with pytest.raises(PolicyLengthExceeded):
-        policy.added(a_statement(110), None, "r")
+        policy.added(a_statement(120), None, "r")

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from lambdad.domain.destinations import check_dead_letter_target
 from lambdad.domain.errors import InvalidParameterValue, ValidationFailed
-from lambdad.domain.functions import FunctionVersion, LoggingConfig
+from lambdad.domain.functions import FunctionVersion, LoggingConfig, VpcConfig
+from lambdad.domain.networks import VpcChange, changed_vpc
 from lambdad.domain.runtimes import FUNCTION_VALUE_SET, RESERVED_VARIABLES, RETIRED, RUNTIMES, Family
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class ConfigurationChange:
     """Empty clears the target."""
     kms_key_arn: str | None = None
     """Empty clears the key."""
+    vpc: VpcChange | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
     """Members that are kept as given, by their wire name."""
 
@@ -92,6 +94,7 @@ def changed(version: FunctionVersion, change: ConfigurationChange) -> FunctionVe
         snap_start=_kept(change.snap_start, version.snap_start),
         dead_letter_target=_kept(change.dead_letter_target, version.dead_letter_target) or None,
         kms_key_arn=_kept(change.kms_key_arn, version.kms_key_arn) or None,
+        vpc=version.vpc if change.vpc is None else _changed_vpc(version, change.vpc),
         extra={**version.extra, **change.extra},
     )
     if result.snap_start != "None" and result.runtime is not None:
@@ -154,6 +157,10 @@ def check_tags(tags: Mapping[str, str]) -> None:
 
 def _kept(given: T | None, current: T) -> T:
     return current if given is None else given
+
+
+def _changed_vpc(version: FunctionVersion, change: VpcChange) -> VpcConfig:
+    return changed_vpc(version.vpc, change, account=version.account, region=version.region)
 
 
 def _check_numbers(change: ConfigurationChange) -> None:

@@ -48,6 +48,16 @@ class AttachedLayer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VpcConfig:
+    """VPC settings; all empty for a function that was taken out of its VPC."""
+
+    subnet_ids: tuple[str, ...] = ()
+    security_group_ids: tuple[str, ...] = ()
+    vpc_id: str = ""
+    ipv6_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionVersion:
     """The whole configuration of one version: `$LATEST`, which changes, or a published one, which does not."""
 
@@ -81,8 +91,10 @@ class FunctionVersion:
     """In merge order: later ones win."""
     dead_letter_target: str | None = None
     kms_key_arn: str | None = None
+    vpc: VpcConfig | None = None
+    """None when there never was a VpcConfig."""
     extra: Mapping[str, object] = field(default_factory=dict)
-    """Members that are stored and shown as given, by their wire name (VpcConfig, FileSystemConfigs, ImageConfig…)."""
+    """Members that are stored and shown as given, by their wire name (FileSystemConfigs)."""
 
     revision_id: str
     last_modified: str

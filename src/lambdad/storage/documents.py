@@ -10,11 +10,20 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from lambdad.domain.functions import Alias, AttachedLayer, FunctionVersion, LoggingConfig, State, UpdateStatus
+from lambdad.domain.functions import (
+    Alias,
+    AttachedLayer,
+    FunctionVersion,
+    LoggingConfig,
+    State,
+    UpdateStatus,
+    VpcConfig,
+)
 
 _VERSION_MEMBERS = frozenset(FunctionVersion.__dataclass_fields__)
 _ALIAS_MEMBERS = frozenset(Alias.__dataclass_fields__)
 _LAYER_MEMBERS = frozenset(AttachedLayer.__dataclass_fields__)
+_VPC_MEMBERS = frozenset(VpcConfig.__dataclass_fields__)
 _LOGGING_MEMBERS = frozenset(LoggingConfig.__dataclass_fields__)
 
 
@@ -27,6 +36,11 @@ def decode_version(document: str) -> FunctionVersion:
     members["logging"] = LoggingConfig(**_known(members["logging"], _LOGGING_MEMBERS))
     members["architectures"] = tuple(members["architectures"])
     members["layers"] = _layers(members["layers"])
+    if members.get("vpc") is not None:
+        vpc = _known(members["vpc"], _VPC_MEMBERS)
+        for name in ("subnet_ids", "security_group_ids"):
+            vpc[name] = tuple(vpc[name])
+        members["vpc"] = VpcConfig(**vpc)
     members["state"] = State(members["state"])
     if members["last_update_status"] is not None:
         members["last_update_status"] = UpdateStatus(members["last_update_status"])

@@ -164,21 +164,6 @@ async def test_what_an_update_keeps_and_clears(aws: Lambda) -> None:
     assert (cleared["TracingConfig"], cleared["EphemeralStorage"]) == ({"Mode": "Active"}, {"Size": 1024})
 
 
-async def test_a_vpc_configuration_is_shown(aws: Lambda) -> None:
-    await aws.create(VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]})
-    shown = await aws.get_function_configuration(FunctionName="f")
-    assert shown["VpcConfig"] == {
-        "SubnetIds": ["subnet-1"],
-        "SecurityGroupIds": ["sg-1"],
-        "VpcId": "",
-        "Ipv6AllowedForDualStack": False,
-    }
-    answer = await aws.update_function_configuration(
-        FunctionName="f", VpcConfig={"SubnetIds": [], "SecurityGroupIds": []}
-    )
-    assert answer["VpcConfig"]["SubnetIds"] == []
-
-
 async def test_creation_needs_runtime_and_handler(aws: Lambda) -> None:
     error = await aws.refused(
         "create_function", FunctionName="f", Role=ROLE, Runtime="python3.12", Code={"ZipFile": OTHER_CODE}

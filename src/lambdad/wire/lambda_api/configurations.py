@@ -7,7 +7,8 @@ from typing import Any
 
 from lambdad.domain.configuration import ConfigurationChange, LoggingChange
 from lambdad.domain.errors import InvalidParameterValue
-from lambdad.domain.functions import FunctionVersion, LoggingConfig
+from lambdad.domain.functions import FunctionVersion, LoggingConfig, VpcConfig
+from lambdad.domain.networks import VpcChange
 
 RuntimeVersionArn = Callable[[str, str], str]
 """Gives the ARN of a runtime's build from region and runtime identifier."""
@@ -39,6 +40,7 @@ def parse_configuration(params: Mapping[str, Any]) -> ConfigurationChange:
         layers=None if layers is None else tuple(layers),
         dead_letter_target=_inner(params, "DeadLetterConfig", "TargetArn"),
         kms_key_arn=params.get("KMSKeyArn"),
+        vpc=_parse_vpc(params["VpcConfig"]) if _given(params, "VpcConfig") else None,
         extra=_parse_extra(params),
     )
 
@@ -88,6 +90,7 @@ def show_listed(version: FunctionVersion, arn: str) -> dict[str, Any]:
             "SnapStart": {"ApplyOn": version.snap_start, "OptimizationStatus": "On" if version.has_snapshot else "Off"},
             "LoggingConfig": _show_logging(version.logging),
             **version.extra,
+            "VpcConfig": None if version.vpc is None else _show_vpc(version.vpc),
         }
     )
 
@@ -112,20 +115,31 @@ def _show_logging(logging: LoggingConfig) -> dict[str, Any]:
     )
 
 
+def _parse_vpc(given: Mapping[str, Any]) -> VpcChange:
+    return VpcChange(
+        subnet_ids=_listed(given.get("SubnetIds")),
+        security_group_ids=_listed(given.get("SecurityGroupIds")),
+        ipv6_allowed=given.get("Ipv6AllowedForDualStack"),
+    )
+
+
+def _show_vpc(vpc: VpcConfig) -> dict[str, Any]:
+    return {
+        "SubnetIds": list(vpc.subnet_ids),
+        "SecurityGroupIds": list(vpc.security_group_ids),
+        "VpcId": vpc.vpc_id,
+        "Ipv6AllowedForDualStack": vpc.ipv6_allowed,
+    }
+
+
+def _listed(given: list[str | None] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(one for one in given if one is not None)
+
+
 def _parse_extra(params: Mapping[str, Any]) -> dict[str, object]:
-    extra: dict[str, object] = {}
-    if _given(params, "VpcConfig"):
-        given = params["VpcConfig"]
-        # Shown as AWS shows it; there is no network of the kind here that a function could be put into.
-        extra["VpcConfig"] = {
-            "SubnetIds": list(given.get("SubnetIds") or ()),
-            "SecurityGroupIds": list(given.get("SecurityGroupIds") or ()),
-            "VpcId": "",
-            "Ipv6AllowedForDualStack": bool(given.get("Ipv6AllowedForDualStack")),
-        }
-    if _given(params, "FileSystemConfigs"):
-        extra["FileSystemConfigs"] = [dict(config) for config in params["FileSystemConfigs"]]
-    return extra
+    if not _given(params, "FileSystemConfigs"):
+        return {}
+    return {"FileSystemConfigs": [dict(config) for config in params["FileSystemConfigs"]]}
 
 
 def _inner(params: Mapping[str, Any], member: str, inner: str) -> Any:
