@@ -116,6 +116,23 @@ def test_a_failing_function_is_retried_and_its_event_reaches_the_dead_letter_que
     assert all(request_id in line for line in runs(server, "async-fails"))
 
 
+def test_attempts_have_one_request_id_as_recorded_from_aws(server: RunningServer) -> None:
+    recording = Recording.find("TestRequestIdHandling::test_request_id_async_invoke_with_retry")
+    server.create_function("async-ids", FAILS)
+    client, logs = server.client("lambda"), server.client("logs")
+    client.put_function_event_invoke_config(FunctionName="async-ids", MaximumRetryAttempts=1)
+    answer = client.invoke(FunctionName="async-ids", InvocationType="Event", Payload=b"{}")
+    answer["Payload"] = answer["Payload"].read().decode()
+    recording.check("invoke_result", answer)
+    eventually(lambda: len(runs(server, "async-ids")) == 1)
+    server.advance(60)
+    eventually(lambda: len(runs(server, "async-ids")) == 2)
+    events = logs.filter_log_events(logGroupName="/aws/lambda/async-ids", filterPattern='"END RequestId"')["events"]
+    ends = [event["message"].rstrip("\n") for event in events]
+    recording.check("end_messages", ends)
+    assert answer["ResponseMetadata"]["RequestId"] in ends[0]
+
+
 @pytest.mark.parametrize("payload", [0, 1])
 def test_a_record_as_recorded_from_aws(server: RunningServer, payload: int) -> None:
     test = f"TestLambdaDestinationSqs::test_assess_lambda_destination_invocation[payload{payload}]"
