@@ -92,6 +92,15 @@ class RecursionStopped:
     qualifier: str
 
 
+@dataclass(slots=True, kw_only=True)
+class UnsignedCodeDeployed:
+    """Code was deployed although the function's code signing configuration warns of it."""
+
+    account: str
+    region: str
+    function: str
+
+
 class Telemetry:
     """Hands events to whoever listens, at once and on the same thread."""
 
@@ -102,4 +111,5 @@ class Telemetry:
         self.event_accepted: list[Callable[[EventAccepted], None]] = []
         self.event_attempted: list[Callable[[EventAttempted], None]] = []
         self.event_ended: list[Callable[[EventEnded], None]] = []
+        self.unsigned_code_deployed: list[Callable[[UnsignedCodeDeployed], None]] = []
         self.delivery_failed: list[Callable[[DeliveryFailed], None]] = []

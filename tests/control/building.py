@@ -17,6 +17,7 @@ from lambdad.domain.lifecycle import PrepareFailure
 from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.packages import PackageStore
 from lambdad.storage.sqlite import SqliteEngine
+from lambdad.telemetry import Telemetry
 
 ACCOUNT = "111111111111"
 REGION = "us-east-1"
@@ -52,6 +53,7 @@ class Bench:
         self.repository = repository
         self.packages = packages
         self.preparation = Preparation()
+        self.telemetry = Telemetry()
         self.changed: list[tuple[str, str, str]] = []
 
     async def settle(self) -> None:
@@ -63,7 +65,7 @@ async def a_bench(folder: Path, *, settle_s: float = 0.0) -> AsyncIterator[Bench
     engine = await SqliteEngine.open(folder)
     repository = FunctionRepository(engine)
     packages = await PackageStore.open(folder)
-    preparation = Preparation()
+    preparation, telemetry = Preparation(), Telemetry()
     changed: list[tuple[str, str, str]] = []
     plane = ControlPlane(
         repository,
@@ -71,10 +73,11 @@ async def a_bench(folder: Path, *, settle_s: float = 0.0) -> AsyncIterator[Bench
         SystemClock(),
         prepare=preparation,
         changed=lambda *key: changed.append(key),
+        telemetry=telemetry,
         settle_s=settle_s,
     )
     bench = Bench(plane, repository, packages)
-    bench.preparation, bench.changed = preparation, changed
+    bench.preparation, bench.changed, bench.telemetry = preparation, changed, telemetry
     await plane.start()
     try:
         yield bench

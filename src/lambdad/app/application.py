@@ -247,6 +247,7 @@ class Application:
             allocation=provisioning.allocation,
             requested=catalog.load,
             account_concurrency=settings.account_concurrency,
+            telemetry=self.telemetry,
         )
         await plane.start()
         stack.push_async_callback(plane.stop)

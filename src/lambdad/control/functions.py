@@ -16,13 +16,13 @@ from lambdad.control.changes import (
     latest_of,
     new_revision_id,
 )
+from lambdad.control.code_signing import attach_in, deploy_in
 from lambdad.control.code_source import CodeSource, check_code_storage, zip_of
 from lambdad.control.layers import attached_in
 from lambdad.control.versions import publish_in
 from lambdad.domain.arns import FunctionReference, is_alias_name, is_version_number
 from lambdad.domain.configuration import ConfigurationChange, changed, check_tags
 from lambdad.domain.errors import (
-    CodeSigningConfigNotFound,
     InvalidParameterValue,
     ResourceConflict,
     ResourceNotFound,
@@ -41,6 +41,7 @@ from lambdad.domain.layers import check_unzipped_size
 from lambdad.domain.lifecycle import being_created, being_updated, check_changeable
 from lambdad.storage.functions import FunctionKey, FunctionRepository, FunctionTables, VersionKey, version_key
 from lambdad.storage.packages import Package, PackageStore
+from lambdad.telemetry import Telemetry, UnsignedCodeDeployed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +92,18 @@ class Functions:
     """The resource `function`."""
 
     def __init__(
-        self, repository: FunctionRepository, packages: PackageStore, changes: Changes, activation: Activation
+        self,
+        repository: FunctionRepository,
+        packages: PackageStore,
+        changes: Changes,
+        activation: Activation,
+        telemetry: Telemetry,
     ) -> None:
         self._repository = repository
         self._packages = packages
         self._changes = changes
         self._activation = activation
+        self._telemetry = telemetry
 
     async def create(self, command: CreateFunction) -> FunctionVersion:
         """Stores a new function, Pending; it is activated in the background.
@@ -111,9 +118,12 @@ class Functions:
             raise _exists(key)
         async with self._code(command.code) as package:
 
-            def job(tables: FunctionTables) -> list[FunctionVersion]:
+            def job(tables: FunctionTables) -> tuple[list[FunctionVersion], bool]:
                 if tables.function(key) is not None:
                     raise _exists(key)
+                if command.code_signing_config_arn is not None:
+                    attach_in(tables.transaction, key, command.code_signing_config_arn)
+                unsigned = deploy_in(tables.transaction, key)
                 check_code_storage(tables.transaction, key.account, key.region, package.size)
                 layers = _layers(tables, key, command.configuration.layers or (), command.caller_arn)
                 check_unzipped_size(package.unzipped_size, layers)
@@ -132,11 +142,12 @@ class Functions:
                 )
                 tables.put_version(StoredVersion(current=latest), settled=False)
                 if not command.publish:
-                    return [latest]
+                    return [latest], unsigned
                 published, _ = publish_in(tables, latest, self._changes.now(), description=None, pending=True)
-                return [published, latest]
+                return [published, latest], unsigned
 
-            made = await self._changes.make(key, job)
+            made, unsigned = await self._changes.make(key, job)
+        self._deployed(key, unsigned=unsigned)
         for version in made:
             self._activation.begin(version_key(version))
         return made[0]
@@ -174,22 +185,25 @@ class Functions:
             check_changeable(current)
             check_revision(command.revision_id, current.revision_id)
             package = await self._packages.check(zip_of(command.code))
+            await self._repository.write(lambda tables: deploy_in(tables.transaction, key))
             check_unzipped_size(package.unzipped_size, current.layers)
             return _with_code(current, package, command)
         async with self._code(command.code) as package:
 
-            def job(tables: FunctionTables) -> tuple[FunctionVersion, list[FunctionVersion]]:
+            def job(tables: FunctionTables) -> tuple[FunctionVersion, list[FunctionVersion], bool]:
                 stored = _changeable(tables, reference, command.revision_id)
+                unsigned = deploy_in(tables.transaction, key)
                 more = package.size - stored.current.code_size
                 check_code_storage(tables.transaction, key.account, key.region, more)
                 check_unzipped_size(package.unzipped_size, stored.current.layers)
                 latest = self._put_update(tables, stored, _with_code(stored.current, package, command))
                 if not command.publish:
-                    return latest, [latest]
+                    return latest, [latest], unsigned
                 published, is_new = publish_in(tables, latest, self._changes.now(), description=None, pending=True)
-                return published, [published, latest] if is_new else [latest]
+                return published, [published, latest] if is_new else [latest], unsigned
 
-            shown, unsettled = await self._changes.make(key, job)
+            shown, unsettled, unsigned = await self._changes.make(key, job)
+        self._deployed(key, unsigned=unsigned)
         for version in unsettled:
             self._activation.begin(version_key(version))
         return shown
@@ -200,15 +214,17 @@ class Functions:
         key = key_of(reference)
         code_bytes = await self._unzipped_size(key) if change.layers else 0
 
-        def job(tables: FunctionTables) -> FunctionVersion:
+        def job(tables: FunctionTables) -> tuple[FunctionVersion, bool]:
             stored = _changeable(tables, reference, command.revision_id)
             version = changed(stored.current, change)
+            unsigned = bool(change.layers) and deploy_in(tables.transaction, key)
             if change.layers is not None:
                 version = replace(version, layers=_layers(tables, key, change.layers, command.caller_arn))
                 check_unzipped_size(code_bytes, version.layers)
-            return self._put_update(tables, stored, version)
+            return self._put_update(tables, stored, version), unsigned
 
-        version = await self._changes.make(key, job)
+        version, unsigned = await self._changes.make(key, job)
+        self._deployed(key, unsigned=unsigned)
         self._activation.begin(version_key(version))
         return version
 
@@ -274,11 +290,6 @@ class Functions:
             raise InvalidParameterValue(
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages."
             )
-        if command.code_signing_config_arn is not None:
-            raise CodeSigningConfigNotFound(
-                "The code signing configuration cannot be found. Check that the provided configuration is not deleted: "
-                f"{command.code_signing_config_arn}."
-            )
         blank = FunctionVersion(
             account=reference.account,
             region=reference.region,
@@ -301,6 +312,12 @@ class Functions:
         """Bytes of the files of `$LATEST`; 0 if the function is not there, which is refused later."""
         found = await self._repository.version(VersionKey(key, LATEST))
         return 0 if found is None else await self._packages.unzipped_size(found[1].current.code_sha256)
+
+    def _deployed(self, key: FunctionKey, *, unsigned: bool) -> None:
+        if unsigned:
+            event = UnsignedCodeDeployed(account=key.account, region=key.region, function=key.name)
+            for listener in self._telemetry.unsigned_code_deployed:
+                listener(event)
 
     def _put_update(self, tables: FunctionTables, stored: StoredVersion, version: FunctionVersion) -> FunctionVersion:
         version = being_updated(

@@ -9,6 +9,7 @@ from lambdad.control.account import Accounts
 from lambdad.control.activation import SETTLE_S, Activation, Prepare
 from lambdad.control.aliases import Aliases
 from lambdad.control.changes import Changed, Changes
+from lambdad.control.code_signing import CodeSigningConfigs, FunctionCodeSigning
 from lambdad.control.concurrency import Concurrency
 from lambdad.control.event_invoke_configs import EventInvokeConfigs
 from lambdad.control.functions import Functions
@@ -22,9 +23,11 @@ from lambdad.control.tags import Tags
 from lambdad.control.versions import Versions
 from lambdad.domain.concurrency import ACCOUNT_LIMIT
 from lambdad.domain.provisioned import Allocation
+from lambdad.storage.code_signing import CodeSigningRepository
 from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.layers import LayerRepository
 from lambdad.storage.packages import PackageStore
+from lambdad.telemetry import Telemetry
 
 
 class ControlPlane:
@@ -44,6 +47,7 @@ class ControlPlane:
         requested: Requested = lambda *_: None,
         account_concurrency: int = ACCOUNT_LIMIT,
         settle_s: float = SETTLE_S,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """`busy` tells of a code_sha256 whether an environment still runs it; such code is not removed.
         `elsewhere` tells of the ARN of a destination whether it is outside of this server.
@@ -51,7 +55,7 @@ class ControlPlane:
         changes = Changes(repository, clock, changed)
         self.activation = Activation(repository, packages, changes, prepare, settle_s=settle_s)
         self.garbage = CodeGarbage(repository, packages, busy=busy)
-        self.functions = Functions(repository, packages, changes, self.activation)
+        self.functions = Functions(repository, packages, changes, self.activation, telemetry or Telemetry())
         self.versions = Versions(repository, changes, self.activation)
         self.aliases = Aliases(repository, changes)
         self.concurrency = Concurrency(repository, changes, account_concurrency)
@@ -68,6 +72,9 @@ class ControlPlane:
         self.layers = Layers(layers, packages, clock.now)
         self.layer_permissions = LayerPermissions(layers)
         self.policies = ResourcePolicies(repository, changes)
+        code_signing = CodeSigningRepository(repository.engine)
+        self.code_signing_configs = CodeSigningConfigs(code_signing, clock.now)
+        self.function_code_signing = FunctionCodeSigning(code_signing)
         self.tags = Tags(repository, changes)
         self.accounts = Accounts(repository, account_concurrency)
         self.recursion = RecursionSettings(repository, changes)

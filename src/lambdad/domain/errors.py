@@ -45,6 +45,11 @@ class RequestEntityTooLarge(LambdadError):
 class ResourceNotFound(LambdadError):
     """The function, version, alias or other resource does not exist."""
 
+    def __init__(self, message: str, *, typed: bool = True) -> None:
+        super().__init__(message)
+        self.typed = typed
+        """Whether the body carries `Type`; a few recorded answers do not."""
+
 
 class ProvisionedConcurrencyConfigNotFound(LambdadError):
     """The function has no provisioned concurrency there."""
@@ -52,6 +57,10 @@ class ProvisionedConcurrencyConfigNotFound(LambdadError):
 
 class CodeSigningConfigNotFound(LambdadError):
     """The code signing configuration does not exist."""
+
+
+class CodeVerificationFailed(LambdadError):
+    """The code is not signed as the function's code signing configuration asks for."""
 
 
 class ResourceConflict(LambdadError):

@@ -42,6 +42,7 @@ RULES: dict[type[LambdadError], Rule] = {
     domain.ResourceNotFound: Rule(404, "ResourceNotFoundException", "Message"),
     domain.ProvisionedConcurrencyConfigNotFound: Rule(404, "ProvisionedConcurrencyConfigNotFoundException"),
     domain.CodeSigningConfigNotFound: Rule(404, "CodeSigningConfigNotFoundException", "Message"),
+    domain.CodeVerificationFailed: Rule(400, "CodeVerificationFailedException", "Message"),
     domain.ResourceConflict: Rule(409, "ResourceConflictException"),
     domain.ResourceInUse: Rule(400, "ResourceInUseException", "Message"),
     domain.ResourceNotReady: Rule(502, "ResourceNotReadyException"),

@@ -23,6 +23,7 @@ from lambdad.telemetry import (
     EventEnded,
     RecursionStopped,
     Telemetry,
+    UnsignedCodeDeployed,
 )
 from tests.event_queue.building import ACCOUNT, REGION, ManualClock
 from tests.execution.scripted import a_version
@@ -180,3 +181,10 @@ def test_many_different_values_are_rounded() -> None:
     median = values.percentile(50)
     assert median is not None
     assert abs(median - 5000) < 50
+
+
+async def test_unsigned_code_counts_against_the_warning(counting: Counting) -> None:
+    for listener in counting.telemetry.unsigned_code_deployed:
+        listener(UnsignedCodeDeployed(account=ACCOUNT, region=REGION, function="greet"))
+    (point,) = await counting.points("SignatureValidationErrors")
+    assert point.sum == 1

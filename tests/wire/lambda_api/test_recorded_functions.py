@@ -233,15 +233,6 @@ async def test_total_code_size(aws: Lambda) -> None:
     recording.check("is_total_code_size_diff_publish_version_after_config_update_more_than_200", published > 200)
 
 
-async def test_no_code_signing_configuration(aws: Lambda) -> None:
-    recording = Recording.find("TestCodeSigningConfig::test_code_signing_not_found_excs")
-    await aws.create()
-    answer = await aws.get_function_code_signing_config(FunctionName="f")
-    recording.check("get_function_csc_fnwithoutcsc", answer)
-    error = await aws.refused("get_function_code_signing_config", FunctionName="csc-test-doesnotexist")
-    recording.check("get_function_csc_nonexistingfn", error)
-
-
 async def test_recursion(aws: Lambda) -> None:
     recording = Recording.find("TestLambdaRecursion::test_put_function_recursion_config_allow")
     await aws.create()

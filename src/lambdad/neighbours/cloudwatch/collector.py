@@ -32,6 +32,7 @@ from lambdad.telemetry import (
     EventEnded,
     RecursionStopped,
     Telemetry,
+    UnsignedCodeDeployed,
 )
 
 RETENTION_MS = 15 * 86_400_000
@@ -95,6 +96,7 @@ class Collector(Loop):
         telemetry.event_ended.append(self._ended)
         telemetry.delivery_failed.append(self._delivery_failed)
         telemetry.recursion_stopped.append(self._recursion_stopped)
+        telemetry.unsigned_code_deployed.append(self._unsigned_code_deployed)
         clock.on_advance(self._on_advance)
 
     # --- bumping ---
@@ -145,6 +147,9 @@ class Collector(Loop):
     def _recursion_stopped(self, event: RecursionStopped) -> None:
         key = (event.account, event.region, event.function, event.qualifier, "")
         self._of(key).counts["RecursiveInvocationsDropped"] += 1
+
+    def _unsigned_code_deployed(self, event: UnsignedCodeDeployed) -> None:
+        self._of((event.account, event.region, event.function, "", "")).counts["SignatureValidationErrors"] += 1
 
     # --- storing ---
 
@@ -248,6 +253,7 @@ def _statistics(bumps: _Bumps) -> dict[str, Statistics]:
         _PROVISIONED,
         _SPILLOVER,
         "RecursiveInvocationsDropped",
+        "SignatureValidationErrors",
     ):
         if counts[name]:
             found[name] = Statistics.of({1.0: counts[name]})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lambdad.control.plane import ControlPlane
-from lambdad.wire.lambda_api.absent_resources import AbsentResourcesApi
 from lambdad.wire.lambda_api.account_settings import AccountSettingsApi
 from lambdad.wire.lambda_api.aliases import AliasesApi
+from lambdad.wire.lambda_api.code_signing import CodeSigningApi
 from lambdad.wire.lambda_api.concurrency import ConcurrencyApi
 from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
 from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
@@ -31,9 +31,9 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **EventInvokeConfigsApi(plane.event_invoke_configs).handlers(),
         **LayersApi(plane.layers, plane.layer_permissions, code_url).handlers(),
         **PermissionsApi(plane.policies).handlers(),
+        **CodeSigningApi(plane.code_signing_configs, plane.function_code_signing).handlers(),
         **TagsApi(plane.tags).handlers(),
         **AccountSettingsApi(plane.accounts).handlers(),
         **RuntimeSettingsApi(plane.recursion, plane.runtime_management).handlers(),
-        **AbsentResourcesApi(plane.functions).handlers(),
     }
     return open_to_others(offered, plane.policies)
