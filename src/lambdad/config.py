@@ -70,6 +70,8 @@ class Settings:
     ledger_age_s: float
     ledger_size_mb: int
     idle_timeout_s: float
+    freeze_after_s: float | None
+    """None: environments are never frozen."""
     targets: Mapping[str, str]
     """Where destinations and dead letters go that leave the server: service or ARN pattern to URL or `aws`."""
     target_profile: str
@@ -202,6 +204,15 @@ def _seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise ValueError("a number of seconds above 0")
     return value
+
+
+def _seconds_or_off(text: str) -> float | None:
+    if text == "off":
+        return None
+    try:
+        return _seconds(text)
+    except ValueError:
+        raise ValueError("a number of seconds above 0, or off") from None
 
 
 def _delays(text: str) -> tuple[float, ...]:
@@ -364,6 +375,14 @@ OPTIONS: tuple[Option, ...] = (
         help="An execution environment that had nothing to do for so long is ended.",
     ),
     Option(
+        name="freeze-after",
+        parse=_seconds_or_off,
+        default="0.1",
+        metavar="SECONDS|off",
+        help="An execution environment that had nothing to do for so long is frozen until it is called again: its "
+        "threads, timers and child processes stand still, as on AWS. off: they run on.",
+    ),
+    Option(
         name="target",
         parse=_target,
         default="",
@@ -417,6 +436,7 @@ def load(given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, 
         ledger_age_s=_as(float, values["ledger-age"]),
         ledger_size_mb=_as(int, values["ledger-size"]),
         idle_timeout_s=_as(float, values["idle-timeout"]),
+        freeze_after_s=None if values["freeze-after"] is None else _as(float, values["freeze-after"]),
         targets=_endpoints(host, _as(int, values["port"]), environ) | dict(_as(tuple, values["target"])),
         target_profile=str(values["target-profile"]),
         log_level=str(values["log-level"]),

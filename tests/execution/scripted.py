@@ -46,6 +46,8 @@ class ScriptedRuntime:
     delivered: list[Invocation] = field(default_factory=list)
     killed: bool = False
     closed: bool = False
+    frozen: bool = False
+    freezes: int = 0
     paused: bool = False
     peak: int = 0
     initialization_type: str = "on-demand"
@@ -53,6 +55,13 @@ class ScriptedRuntime:
     def kill(self) -> None:
         self.killed = True
         self.exit(signal=9)
+
+    def freeze(self) -> None:
+        self.frozen = True
+        self.freezes += 1
+
+    def thaw(self) -> None:
+        self.frozen = False
 
     def peak_kib(self) -> int:
         return self.peak

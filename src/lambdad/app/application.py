@@ -217,6 +217,7 @@ class Application:
             clock=clock,
             runtime_version=_runtime_version,
             idle_timeout_s=settings.idle_timeout_s,
+            freeze_after_s=settings.freeze_after_s,
         )
         stack.callback(pool.stop)
         expiry = IdleExpiry(pool)

@@ -26,6 +26,7 @@ from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.invocations import Ending, Outcome
 from lambdad.execution.calls import GatheredStream, PendingCall
 from lambdad.execution.deadlines import Deadlines
+from lambdad.execution.freezing import Freezing
 from lambdad.execution.journal import Journal, RuntimeVersion
 from lambdad.execution.log_capture import LogCapture
 from lambdad.execution.log_lines import SystemLines
@@ -72,6 +73,7 @@ class Environment:
         lines: SystemLines,
         runtime_version: RuntimeVersion,
         deadlines: Deadlines,
+        freezing: Freezing,
         clock: Clock,
         initialization_type: str = ON_DEMAND,
     ) -> None:
@@ -80,11 +82,13 @@ class Environment:
         self.state = State.BROKEN  # no runtime yet; the first boot is the same step as a restart
         self.deadline = 0.0
         self.idle_since = 0.0
+        self.is_frozen = False
         self._initialization_type = initialization_type
         self._owner = owner
         self._sandbox = sandbox
         self._stream_name = stream_name
         self._deadlines = deadlines
+        self._freezing = freezing
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._time = time.monotonic  # uvloop's own clock counts whole milliseconds
@@ -113,6 +117,8 @@ class Environment:
     def invoke(self, call: PendingCall) -> None:
         """Runs one invocation; `call.finish` gets the outcome. The environment must be free."""
         if self.state is State.READY:
+            if self.is_frozen:
+                self.thaw()
             self._deliver(call)
         elif self.state is State.ANSWERED:
             self._waiting = call
@@ -150,6 +156,23 @@ class Environment:
     def is_warm(self) -> bool:
         """The next invocation needs no init."""
         return self.state in (State.READY, State.ANSWERED)
+
+    def idle_mark(self) -> float | None:
+        """The start of the last invocation while the runtime waits for the next one (Freezable)."""
+        return self._invoke_started if self.state is State.READY and self.is_free else None
+
+    def freeze(self) -> None:
+        """Stops everything in the environment until `thaw`, `invoke` or its end."""
+        if self._booted is not None:
+            self.is_frozen = True
+            self._booted.process.freeze()
+
+    def thaw(self) -> None:
+        """Lets a frozen environment run; it is frozen again when it stays idle."""
+        if self.is_frozen and self._booted is not None:
+            self.is_frozen = False
+            self._booted.process.thaw()
+            self._freezing.watch(self)
 
     def pause_stream(self) -> None:
         if self._booted is not None:
@@ -202,6 +225,7 @@ class Environment:
                 self._release()
             return
         self._capture.attach(booted.log_descriptor)
+        self._freezing.watch(self)
         booted.process.exited.add_done_callback(lambda future: self._process_exited(booted, future.result()))
         if self._was_ready:
             self.ready()
@@ -482,6 +506,8 @@ class Environment:
         if self._exit_timer is not None:
             self._exit_timer.cancel()
             self._exit_timer = None
+        self._freezing.discard(self)
+        self.is_frozen = False
         booted = self._booted
         if booted is None:
             return

@@ -19,6 +19,7 @@ from lambdad.domain.provisioned import INITIALIZATION_TYPE
 from lambdad.execution.calls import PendingCall
 from lambdad.execution.deadlines import Deadlines
 from lambdad.execution.environment import Environment, Owner
+from lambdad.execution.freezing import DEFAULT_FREEZE_AFTER_S, Freezing
 from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.log_lines import system_lines
 from lambdad.execution.provisioned import ProvisionedPool
@@ -136,6 +137,7 @@ class Pool:
         clock: Clock,
         runtime_version: Callable[[FunctionVersion], RuntimeVersion],
         idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S,
+        freeze_after_s: float | None = DEFAULT_FREEZE_AFTER_S,
     ) -> None:
         self.clock = clock
         self._sandbox = sandbox
@@ -143,6 +145,7 @@ class Pool:
         self._runtime_version = runtime_version
         self._idle_timeout_s = idle_timeout_s
         self._deadlines = Deadlines(asyncio.get_running_loop())
+        self._freezing = Freezing(asyncio.get_running_loop(), freeze_after_s)
         self._versions: dict[Key, VersionPool] = {}
         self._environments: set[Environment] = set()
         self._created = 0
@@ -194,6 +197,7 @@ class Pool:
             ),
             runtime_version=self._runtime_version(version),
             deadlines=self._deadlines,
+            freezing=self._freezing,
             clock=self.clock,
             initialization_type=initialization_type,
         )

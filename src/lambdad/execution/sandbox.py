@@ -28,7 +28,13 @@ class RuntimeProcess(Protocol):
     exited: asyncio.Future[ProcessExit]
 
     def kill(self) -> None:
-        """SIGKILL to the whole tree."""
+        """SIGKILL to the whole tree, frozen or not."""
+
+    def freeze(self) -> None:
+        """Stops the whole tree until `thaw`."""
+
+    def thaw(self) -> None:
+        """Lets it run on."""
 
     def peak_kib(self) -> int:
         """High-water mark of the environment's memory in KiB, 0 if unknown."""

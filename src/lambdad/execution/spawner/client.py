@@ -15,6 +15,7 @@ the spawner before the loop runs, and everything else happens over one message s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -28,6 +29,7 @@ from typing import Any
 
 from lambdad.execution.runtimes import sdk
 from lambdad.execution.spawner import messages
+from lambdad.execution.spawner.isolation import freezer
 from lambdad.execution.spawner.settings import Settings
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
@@ -44,6 +46,8 @@ class SpawnerOptions:
     zygotes: bool = True
     """Python environments are forked from a warm interpreter; off: each executes Python anew."""
     forks_per_zygote: int = 500
+    freezers: tuple[int, ...] = (2, 1)
+    """Versions of control groups that may freeze environments, best first; signals where none can."""
     state_dir: str = ""
     """Where private directories are made; empty for the system's place for temporary files."""
     node_runtime_dir: str = str(_RUNTIMES / "node")
@@ -121,21 +125,52 @@ class LaunchError(Exception):
 class EnvironmentProcess:
     """A running runtime and all that it starts."""
 
-    def __init__(self, client: SpawnerClient, environment_id: str, pid: int, memory_mb: int, peak: int) -> None:
+    def __init__(
+        self,
+        client: SpawnerClient,
+        environment_id: str,
+        *,
+        pid: int,
+        uid: int,
+        memory_mb: int,
+        peak: int,
+        freezing: tuple[int, int],
+    ) -> None:
+        """`freezing`: the freezer's version and control file, (0, -1) for none."""
         self.environment_id = environment_id
         self.pid = pid
         """The supervisor's, as the host sees it."""
+        self.uid = uid
+        """The user that the runtime and all that it starts run as; 0 if the environment has none of its own."""
         self.exited: asyncio.Future[ProcessExit] = client.loop.create_future()
         self._client = client
         self._memory_kib = memory_mb * 1024
         self._peak_descriptor = peak
         self._peak_text = b""
         self._peak_kib = 0
+        self._freezer_version, self._freezer_descriptor = freezing
 
     def kill(self) -> None:
         """SIGKILL to the whole tree, daemons too. `exited` tells when nothing of it is left."""
         if not self.exited.done():
             self._client.send(messages.encode(messages.KILL, self.environment_id))
+
+    def freeze(self) -> None:
+        """Stops every process of the environment until `thaw`; harmless once it has ended."""
+        self._write_freezer(freezer.FREEZE, messages.FREEZE)
+
+    def thaw(self) -> None:
+        """Lets them run on. What is written to the runtime meanwhile just waits for it."""
+        self._write_freezer(freezer.THAW, messages.THAW)
+
+    def _write_freezer(self, words: dict[int, bytes], message: int) -> None:
+        if self.exited.done():
+            return
+        if self._freezer_version == 0:
+            self._client.send(messages.encode(message, self.environment_id))
+            return
+        with contextlib.suppress(OSError):  # the group is being removed
+            os.write(self._freezer_descriptor, words[self._freezer_version])
 
     def release(self) -> None:
         """The environment is gone for good: kills what runs, then removes its /tmp, user and groups."""
@@ -159,6 +194,9 @@ class EnvironmentProcess:
         if self._peak_descriptor >= 0:
             os.close(self._peak_descriptor)
             self._peak_descriptor = -1
+        if self._freezer_descriptor >= 0:
+            os.close(self._freezer_descriptor)
+            self._freezer_descriptor = -1
         if not self.exited.done():
             self.exited.set_result(end)
 
@@ -189,6 +227,7 @@ class SpawnerClient:
             isolation=options.isolation,
             zygotes=options.zygotes,
             forks_per_zygote=options.forks_per_zygote,
+            freezers=options.freezers,
             state_dir=options.state_dir,
             python_runtime_dir=options.python_runtime_dir,
             node_runtime_dir=options.node_runtime_dir,
@@ -355,10 +394,18 @@ class SpawnerClient:
                 self._settle(values[0], values[1])
 
     def _launched(self, values: list[Any], descriptors: list[int]) -> None:
-        sequence, pid, environment_id = values
+        sequence, pid, environment_id, uid, freezer_version = values
         plan = self._plans.pop(sequence)
-        peak = descriptors[0] if descriptors else -1
-        process = EnvironmentProcess(self, environment_id, pid, plan.memory_mb, peak)
+        peak, *further = descriptors
+        process = EnvironmentProcess(
+            self,
+            environment_id,
+            pid=pid,
+            uid=uid,
+            memory_mb=plan.memory_mb,
+            peak=peak,
+            freezing=(freezer_version, further.pop() if freezer_version else -1),
+        )
         self._running[sequence] = process
         self._settle(sequence, process)
 
@@ -401,6 +448,7 @@ class SpawnerClient:
             self._settle(sequence, SpawnerGone("the spawner has ended"))
         running, self._running = self._running, {}
         for process in running.values():
+            process.thaw()  # version 1: what is frozen does not die with its spawner
             process.ended(ProcessExit(status=None, signal=9, oom_killed=False, peak_kib=process.peak_kib()))
         if hasattr(self, "gone") and not self.gone.done():
             self.gone.set_result(None)

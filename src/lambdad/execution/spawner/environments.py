@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from . import messages
-from .isolation import cgroups, memory, syscalls, trees
+from .isolation import cgroups, freezer, memory, syscalls, trees
 from .zygotes import ZygoteProcess
 
 _TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -60,6 +60,8 @@ class Run:
         self.kill_wanted = True
         if self.pid_descriptor < 0:
             return
+        if self.dies_slowly:
+            self.environment.thaw()
         if not namespaces:
             below = trees.descendants(self.pid, trees.children_by_parent())
             trees.kill_all(below)
@@ -70,6 +72,20 @@ class Run:
             signal.pidfd_send_signal(self.pid_descriptor, signal.SIGKILL)
         except ProcessLookupError:
             return
+
+    @property
+    def dies_slowly(self) -> bool:
+        """Killing it takes more than one attempt: the server may freeze it anew before it has noticed."""
+        return self.environment.freezer is not None and self.environment.freezer.holds_up_kills
+
+    def freeze(self) -> None:
+        """For environments without a freezer."""
+        if self.pid and not self.kill_wanted:
+            trees.stop_all(self.pid)
+
+    def thaw(self) -> None:
+        if self.pid:
+            trees.continue_all(self.pid)
 
     def close(self) -> None:
         self.status.close()
@@ -88,6 +104,7 @@ class Environment:
         self.tmp_mb = tmp_mb
         self.group: cgroups.Group | None = None
         self.guard: memory.MemoryGuard | None = None
+        self.freezer: freezer.Freezer | None = None
         self.tmp: Path | None = None
         self.run: Run | None = None
         self.release_wanted = False
@@ -104,6 +121,10 @@ class Environment:
 
     def open_tmp(self) -> int:
         return syscalls.open_tree(str(self.tmp), _TMP_ATTRIBUTES)
+
+    def thaw(self) -> None:
+        if self.freezer is not None:
+            self.freezer.thaw()
 
     def open_peak(self) -> int:
         """A descriptor that always reads as the high-water mark of memory in bytes."""
@@ -144,6 +165,10 @@ class Environment:
         if self.guard is not None:
             self.guard.close()
             self.guard = None
+        if self.freezer is not None:
+            if not self.freezer.remove():
+                return False
+            self.freezer = None
         if self.group is not None:
             if not self.group.remove():
                 return False

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .isolation import cgroups, filters, probe
+from .isolation import cgroups, filters, freezer, probe
 from .settings import Settings
 
 
@@ -20,7 +20,10 @@ class Ground:
         self.place = _make_place(settings)
         self.namespaces = self._try_namespaces(settings)
         is_off = settings.isolation == "off"
+        if not is_off:
+            freezer.sweep()
         self.groups = None if is_off else self._find_groups()
+        self.freezers = self._find_freezers(settings)
         self.seccomp = b"" if is_off else self._find_filter()
         self.measures_memory = self.groups is None or not self.groups.limits_memory
         # Version 2 has no event for passing a threshold that is not also a limit.
@@ -55,6 +58,11 @@ class Ground:
             self.missing.append("no control group for tasks: the number of processes is not limited")
         return groups
 
+    def _find_freezers(self, settings: Settings) -> freezer.Freezers | None:
+        if self.groups is None:
+            return None
+        return freezer.Freezers(self.place.name, self.groups, settings.freezers)
+
     def _find_filter(self) -> bytes:
         program = filters.program()
         if not program:
@@ -62,6 +70,8 @@ class Ground:
         return program
 
     def clear_away(self) -> None:
+        if self.freezers is not None:
+            self.freezers.remove()
         if self.groups is not None:
             self.groups.remove()
         shutil.rmtree(self.place, ignore_errors=True)

@@ -131,6 +131,8 @@ class Spawner:
                 self._kill(values[0])
             elif kind == messages.RELEASE:
                 self._release(values[0])
+            elif kind in (messages.FREEZE, messages.THAW):
+                self._freeze(values[0], wanted=kind == messages.FREEZE)
             elif kind == messages.PREPARE:
                 self._prepare(*values)
             elif kind == messages.REPORT:
@@ -144,6 +146,7 @@ class Spawner:
                 "missing": self._ground.missing,
                 "cgroups": groups.version if groups else 0,
                 "seccomp": bool(self._ground.seccomp),
+                "freezer": self._ground.freezers.version if self._ground.freezers else 0,
                 "environments": len(self._environments),
                 "zygotes": [
                     {"interpreter": one.kind.interpreter, "sdk": one.kind.with_sdk, "pid": one.pid, "forks": one.forks}
@@ -215,6 +218,9 @@ class Spawner:
             handed += events
         if environment.group is not None:
             handed += environment.group.open_members()
+        if environment.freezer is not None:
+            environment.thaw()  # what ran here before may have been killed while it was frozen
+            handed += environment.freezer.open_members()
         return flags
 
     def _environment_for(self, plan: plans.Plan) -> Environment:
@@ -232,6 +238,8 @@ class Spawner:
             environment.make_tmp(self._ground.place / "tmp", mounted=self._namespaces)
             if self._ground.groups is not None and self._ground.groups.version:
                 self._limit(environment, self._ground.groups)
+            if self._ground.freezers is not None:
+                environment.freezer = self._ground.freezers.create(environment.id, environment.group)
         except OSError:
             self._remove(environment)
             raise
@@ -360,8 +368,21 @@ class Spawner:
         if run.answered or not (run.is_running and run.pid):
             return
         run.answered = True
-        peak = os.dup(run.environment.open_peak())
-        self._link.tell(messages.LAUNCHED, run.sequence, run.pid, run.environment.id, descriptors=[peak])
+        environment = run.environment
+        descriptors = [os.dup(environment.open_peak())]
+        freezer_version = 0
+        if environment.freezer is not None:
+            freezer_version = environment.freezer.version
+            descriptors.append(environment.freezer.open_control())
+        self._link.tell(
+            messages.LAUNCHED,
+            run.sequence,
+            run.pid,
+            environment.id,
+            environment.uid,
+            freezer_version,
+            descriptors=descriptors,
+        )
 
     def _run_ended(self, run: Run) -> None:
         """The supervisor is gone, and with it every process of the environment."""
@@ -405,6 +426,14 @@ class Spawner:
         environment = self._environments.get(environment_id)
         if environment is not None and environment.run is not None:
             environment.run.kill(namespaces=self._namespaces)
+
+    def _freeze(self, environment_id: str, *, wanted: bool) -> None:
+        environment = self._environments.get(environment_id)
+        if environment is not None and environment.run is not None:
+            if wanted:
+                environment.run.freeze()
+            else:
+                environment.run.thaw()
 
     def _release(self, environment_id: str) -> None:
         environment = self._environments.get(environment_id)
@@ -452,8 +481,8 @@ class Spawner:
 
     def _poll(self) -> None:
         for run in list(self._runs.values()):
-            if run.kill_wanted and not self._namespaces:
-                run.kill(namespaces=False)
+            if run.kill_wanted and (run.dies_slowly or not self._namespaces):
+                run.kill(namespaces=self._namespaces)
         for environment in self._removing[:]:
             self._removing.remove(environment)
             self._remove(environment)

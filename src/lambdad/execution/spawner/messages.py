@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_SIZE = 192 * 1024
 """Bytes of one message; below Linux's usual limit of 208 KiB for a socket's buffer."""
-MAXIMUM_DESCRIPTORS = 12
+MAXIMUM_DESCRIPTORS = 24
 
 # Server to spawner.
 LAUNCH = 1
@@ -26,6 +26,8 @@ KILL = 2
 RELEASE = 3
 PREPARE = 4
 REPORT = 5
+FREEZE = 6
+THAW = 7
 # Spawner to server.
 LAUNCHED = 16
 LAUNCH_FAILED = 17
@@ -52,7 +54,11 @@ FORMS = {
     RELEASE: "s",  # environment id
     PREPARE: "issi",  # sequence, kind, interpreter, whether with boto3
     REPORT: "i",  # sequence
-    LAUNCHED: "iis",  # sequence, pid, environment id; descriptor: the memory high-water mark
+    FREEZE: "s",  # environment id; only where LAUNCHED told of no freezer
+    THAW: "s",  # environment id
+    # sequence, pid, environment id, uid (0: none of its own), version of the freezer (0: none);
+    # descriptors: the memory high-water mark, the freezer's control file if there is one
+    LAUNCHED: "iisii",
     LAUNCH_FAILED: "iiss",  # sequence, errno, path, text
     EXITED: "siiiiii",  # environment id, launch sequence, has status, status, signal, killed for memory, peak KiB
     PREPARED: "is",  # sequence, text (empty: fine)

@@ -23,6 +23,8 @@ class Settings:
     """Host paths of boto3 and what it needs, shown to Python functions."""
     sdk_python: tuple[int, int] = (3, 10)
     """The first Python that this boto3 runs on."""
+    freezers: tuple[int, ...] = (2, 1)
+    """Versions of control groups that may freeze environments, best first; signals where none can."""
     first_uid: int = 1_900_000_000
     """Above what distributions and container engines hand out."""
     uids: int = 4_096
@@ -37,5 +39,6 @@ class Settings:
     def load(cls, text: str) -> Settings:
         values = json.loads(text)
         values["sdk_paths"] = tuple(values["sdk_paths"])
+        values["freezers"] = tuple(values["freezers"])
         values["sdk_python"] = tuple(values["sdk_python"])
         return cls(**values)

@@ -71,7 +71,7 @@ class Group:
         if self.peak_descriptor >= 0:
             os.close(self.peak_descriptor)
             self.peak_descriptor = -1
-        return all(_remove(directory) for directory in {self.memory, self.tasks} if directory)
+        return all(remove(directory) for directory in {self.memory, self.tasks} if directory)
 
 
 class Groups:
@@ -110,37 +110,37 @@ class Groups:
         if group.memory:
             self._limit_memory(group.memory, memory_bytes, hard_limit_bytes)
         if group.tasks:
-            _write(f"{group.tasks}/pids.max", str(tasks))
+            write(f"{group.tasks}/pids.max", str(tasks))
         return group
 
     def _limit_memory(self, directory: str, memory_bytes: int, hard_limit_bytes: int) -> None:
         if self.version == 2:
-            _write(f"{directory}/memory.max", str(hard_limit_bytes))
+            write(f"{directory}/memory.max", str(hard_limit_bytes))
             _write_if_there(f"{directory}/memory.high", str(memory_bytes))
             _write_if_there(f"{directory}/memory.swap.max", "0")
             _write_if_there(f"{directory}/memory.oom.group", "1")
         else:
-            _write(f"{directory}/memory.limit_in_bytes", str(hard_limit_bytes))
+            write(f"{directory}/memory.limit_in_bytes", str(hard_limit_bytes))
             _write_if_there(f"{directory}/memory.memsw.limit_in_bytes", str(hard_limit_bytes))
 
     def remove(self) -> None:
         """Removes this instance's own directories; the environments' must be gone."""
         for directory in {self._memory, self._tasks}:
             if directory:
-                _remove(directory)
+                remove(directory)
 
     def _use_version_2(self) -> bool:
-        own = _own_hierarchies().get("")
+        own = own_hierarchies().get("")
         if own is None or not {"memory", "pids"} <= set(_read(f"{own.place}/cgroup.controllers").split()):
             return False
         enabled = set(_read(f"{own.place}/cgroup.subtree_control").split())
         if not {"memory", "pids"} <= enabled:
             self._empty_inner_group(own.place)
-            _write(f"{own.place}/cgroup.subtree_control", "+memory +pids")
+            write(f"{own.place}/cgroup.subtree_control", "+memory +pids")
         sweep(own.place)
         directory = f"{own.place}/{self._instance}"
         os.mkdir(directory)
-        _write(f"{directory}/cgroup.subtree_control", "+memory +pids")
+        write(f"{directory}/cgroup.subtree_control", "+memory +pids")
         self.version = 2
         self._memory = self._tasks = directory
         return True
@@ -156,10 +156,10 @@ class Groups:
         leaf = f"{place}/{PREFIX}service"
         os.makedirs(leaf, exist_ok=True)
         for pid in members:
-            _write(f"{leaf}/cgroup.procs", str(pid))
+            write(f"{leaf}/cgroup.procs", str(pid))
 
     def _use_version_1(self) -> bool:
-        own = _own_hierarchies()
+        own = own_hierarchies()
         places = {}
         for controller in ("memory", "pids"):
             hierarchy = own.get(controller)
@@ -189,19 +189,32 @@ def is_abandoned(name: str) -> bool:
     return _start_time(int(parts[0])) != int(parts[1])
 
 
-def sweep(place: str) -> None:
-    """Kills and removes what spawners that are gone left in a hierarchy."""
-    for name in os.listdir(place):
-        directory = f"{place}/{name}"
-        if is_abandoned(name) and os.path.isdir(directory):
-            for path, _, _ in os.walk(directory, topdown=False):
-                _kill_members(path)
-                _remove(path)
+def sweep(place: str, members: str = "cgroup.procs") -> None:
+    """Kills and removes what spawners that are gone left in a hierarchy; `members` is the file that lists it."""
+    for directory in _abandoned(place):
+        for path, _, _ in os.walk(directory, topdown=False):
+            _kill_members(path, members)
+            remove(path)
 
 
-def _kill_members(directory: str) -> None:
+def thaw_abandoned(place: str, control: str, text: str) -> None:
+    """Writes `text` to each `control` file of what spawners that are gone left in a hierarchy."""
+    for directory in _abandoned(place):
+        for path, _, _ in os.walk(directory):
+            _write_if_there(f"{path}/{control}", text)
+
+
+def _abandoned(place: str) -> list[str]:
+    names = [name for name in os.listdir(place) if is_abandoned(name)]
+    return [f"{place}/{name}" for name in names if os.path.isdir(f"{place}/{name}")]
+
+
+def _kill_members(directory: str, members: str) -> None:
     for _ in range(100):
-        pids = _read(f"{directory}/cgroup.procs").split()
+        try:
+            pids = _read(f"{directory}/{members}").split()
+        except OSError:  # no list: a directory of another type than those made here
+            return
         if not pids:
             return
         for pid in pids:
@@ -222,7 +235,7 @@ def _start_time(pid: int) -> int:
     return 0 if fields[0] in ("Z", "X") else int(fields[19])
 
 
-def _own_hierarchies() -> dict[str, _Hierarchy]:
+def own_hierarchies() -> dict[str, _Hierarchy]:
     """By controller; version 2 has the empty name. The group that this process is in, as a path."""
     paths: dict[str, str] = {}
     for line in _read("/proc/self/cgroup").splitlines():
@@ -252,7 +265,7 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode())
@@ -262,7 +275,7 @@ def _write(path: str, text: str) -> None:
 
 def _write_if_there(path: str, text: str) -> None:
     try:
-        _write(path, text)
+        write(path, text)
     except OSError:
         return
 
@@ -274,7 +287,7 @@ def _open_if_there(path: str) -> int:
         return -1
 
 
-def _remove(directory: str) -> bool:
+def remove(directory: str) -> bool:
     try:
         os.rmdir(directory)
     except FileNotFoundError:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import defaultdict
+from collections.abc import Iterable
 
+_LOOKS = 20
+_TRIES = 500
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -45,8 +48,49 @@ def resident_kib(pid: int) -> int:
 
 def kill_all(pids: list[int]) -> None:
     """SIGKILL to each; those that are gone already are fine."""
+    signal_all(pids, signal.SIGKILL)
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    """A signal to each; those that are gone already are fine."""
     for pid in pids:
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except OSError:
             continue
+
+
+def stop_all(root: int) -> None:
+    """SIGSTOP to all processes below `root`, again and again until two looks find nothing that runs.
+
+    Once is not enough: a process may have forked meanwhile, or may go on sending SIGCONT until it is hit at a moment
+    when it does not. Gives up in the end; whoever wants more needs a control group.
+    """
+    times_quiet = 0
+    for _ in range(_LOOKS):
+        running = descendants(root, children_by_parent())
+        is_quiet = True
+        for _ in range(_TRIES):
+            running = [pid for pid in running if not _is_stopped(pid)]
+            if not running:
+                break
+            is_quiet = False
+            signal_all(running, signal.SIGSTOP)
+        times_quiet = times_quiet + 1 if is_quiet else 0
+        if times_quiet == 2:
+            return
+
+
+def _is_stopped(pid: int) -> bool:
+    """Stopped, dead or gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            text = stat.read()
+    except OSError:
+        return True
+    return text[text.rindex(")") + 2] in "TtZX"
+
+
+def continue_all(root: int) -> None:
+    """SIGCONT to all processes below `root`."""
+    signal_all(descendants(root, children_by_parent()), signal.SIGCONT)
