@@ -292,6 +292,18 @@ def test_an_invocation_type_that_does_not_exist(deploy: Deployer) -> None:
     assert "Value 'Later' at 'invocationType' failed to satisfy constraint" in error["Error"]["Message"]
 
 
+@pytest.mark.parametrize(
+    ("member", "text"),
+    [
+        ({"TenantId": "t"}, "The invoked function is not enabled with tenancy configuration."),
+        ({"DurableExecutionName": "n"}, "The invoked function is not a durable function."),
+    ],
+)
+def test_calls_of_other_kinds_of_functions(deploy: Deployer, member: dict[str, str], text: str) -> None:
+    error = refused(deploy.client.invoke, FunctionName=deploy(ECHO), **member)
+    assert error["Error"] == {"Code": "InvalidParameterValueException", "Message": text}
+
+
 def test_a_client_context_that_is_no_json(deploy: Deployer) -> None:
     error = refused(deploy.client.invoke, FunctionName=deploy(ECHO), ClientContext="no base64")
     assert error["Error"]["Code"] == "InvalidRequestContentException"

@@ -27,7 +27,8 @@ INVOKING = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
 def offered(service: str) -> set[str]:
     anything = MagicMock()
     if service == "Lambda":
-        return set(operations.handlers(anything, runtime_version_arn=anything, code_url=anything)) | INVOKING
+        made_for_lambda = operations.handlers(anything, runtime_version_arn=anything, code_url=anything)
+        return made_for_lambda.keys() - operations.REFUSED | INVOKING
     made = {
         "CloudWatch": lambda: cloudwatch_service(anything, anything),
         "CloudWatch Logs": lambda: logs_service(anything),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from lambdad.control import paging
 from lambdad.control.changes import Changes, check_revision, function_not_found, key_of, new_revision_id
-from lambdad.domain.aliases import check_routing
+from lambdad.domain.aliases import check_routing, check_versions
 from lambdad.domain.arns import FunctionReference, function_arn
 from lambdad.domain.errors import ResourceConflict, ResourceNotFound
 from lambdad.domain.functions import Alias
@@ -61,7 +61,7 @@ class Aliases:
         check_routing(alias.function_version, alias.routing)
 
         def job(tables: FunctionTables) -> Alias:
-            _check_versions_exist(tables, reference, alias)
+            _check_versions(tables, reference, alias)
             if tables.alias(key, alias.name) is not None:
                 raise ResourceConflict(f"Alias already exists: {alias.arn}")
             tables.put_alias(alias)
@@ -92,7 +92,7 @@ class Aliases:
                 revision_id=new_revision_id(),
             )
             check_routing(alias.function_version, alias.routing)
-            _check_versions_exist(tables, reference, alias)
+            _check_versions(tables, reference, alias)
             tables.put_alias(alias)
             return alias
 
@@ -132,10 +132,14 @@ class Aliases:
         return paging.page(wanted, paging.page_size(max_items, MAX_ALIASES_PAGE), lambda alias: (alias.name,))
 
 
-def _check_versions_exist(tables: FunctionTables, reference: FunctionReference, alias: Alias) -> None:
+def _check_versions(tables: FunctionTables, reference: FunctionReference, alias: Alias) -> None:
+    found = []
     for version in (alias.function_version, *alias.routing):
-        if tables.version(VersionKey(key_of(reference), version)) is None:
+        stored = tables.version(VersionKey(key_of(reference), version))
+        if stored is None:
             raise function_not_found(_arn(reference, version))
+        found.append(stored.current)
+    check_versions(found)
 
 
 def _arn(reference: FunctionReference, qualifier: str) -> str:

@@ -53,6 +53,7 @@ class CreateFunction:
     architectures: tuple[str, ...] = ("x86_64",)
     tags: Mapping[str, str] = field(default_factory=dict)
     code_signing_config_arn: str | None = None
+    source_kms_key_arn: str | None = None
     publish: bool = False
     caller_arn: str | None = None
     """Who is named when a layer of another account is refused; None for the account's root."""
@@ -63,6 +64,7 @@ class UpdateFunctionCode:
     reference: FunctionReference
     code: CodeSource
     architectures: tuple[str, ...] | None = None
+    source_kms_key_arn: str | None = None
     revision_id: str | None = None
     dry_run: bool = False
     publish: bool = False
@@ -297,6 +299,7 @@ class Functions:
             generation=0,
             role="",
             architectures=command.architectures,
+            source_kms_key_arn=command.source_kms_key_arn,
             code_sha256="",
             code_size=0,
             logging=LoggingConfig(log_format="Text", log_group=f"/aws/lambda/{reference.name}"),
@@ -339,6 +342,7 @@ def _with_code(version: FunctionVersion, package: Package, command: UpdateFuncti
         code_sha256=package.code_sha256,
         code_size=package.size,
         architectures=command.architectures or version.architectures,
+        source_kms_key_arn=command.source_kms_key_arn,  # of this archive, not of the function
     )
 
 

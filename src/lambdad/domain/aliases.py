@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lambdad.domain.errors import InvalidParameterValue
-from lambdad.domain.functions import LATEST
+from lambdad.domain.functions import LATEST, FunctionVersion
 
 
 def check_routing(function_version: str, routing: Mapping[str, float]) -> None:
@@ -25,3 +25,14 @@ def check_routing(function_version: str, routing: Mapping[str, float]) -> None:
             f"Invalid function version {function_version}. "
             f"Function version {function_version} is already included in routing configuration."
         )
+
+
+def check_versions(versions: Sequence[FunctionVersion]) -> None:
+    """Whether calls may be split between these versions (AWS Lambda developer guide: what both have to share)."""
+    for what, values in (
+        ("execution role", {version.role for version in versions}),
+        ("dead-letter queue, or have none", {version.dead_letter_target for version in versions}),
+        ("package type", {version.package_type for version in versions}),
+    ):
+        if len(values) > 1:
+            raise InvalidParameterValue(f"The versions that an alias splits calls between must have the same {what}.")

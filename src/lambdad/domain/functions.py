@@ -91,6 +91,8 @@ class FunctionVersion:
     """In merge order: later ones win."""
     dead_letter_target: str | None = None
     kms_key_arn: str | None = None
+    source_kms_key_arn: str | None = None
+    """The key that the archive is encrypted with; shown, nothing more."""
     vpc: VpcConfig | None = None
     """None when there never was a VpcConfig."""
     extra: Mapping[str, object] = field(default_factory=dict)

@@ -317,6 +317,52 @@ async def test_tags_of_resources_that_do_not_exist(aws: Lambda, resource: str, t
     assert message_of(error) == text.format(arn=arn)
 
 
+async def test_weights_are_for_versions_with_the_same_role_and_dead_letter_queue(aws: Lambda) -> None:
+    await aws.create(Publish=True)
+    await aws.update_function_configuration(
+        FunctionName="f", DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"}
+    )
+    await aws.bench.settle()
+    await aws.publish_version(FunctionName="f")
+    await aws.update_function_configuration(FunctionName="f", Role=f"{ROLE}-2", DeadLetterConfig={"TargetArn": ""})
+    await aws.bench.settle()
+    await aws.publish_version(FunctionName="f")
+    await aws.create_alias(FunctionName="f", Name="prod", FunctionVersion="1")
+    for version, what in (("2", "dead-letter queue"), ("3", "execution role")):
+        error = await aws.refused(
+            "update_alias",
+            FunctionName="f",
+            Name="prod",
+            RoutingConfig={"AdditionalVersionWeights": {version: 0.5}},
+        )
+        assert what in message_of(error)
+
+
+async def test_the_key_of_an_archive_is_shown_with_the_code(aws: Lambda) -> None:
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/k"
+    await aws.create(Code={"ZipFile": OTHER_CODE, "SourceKMSKeyArn": key})
+    assert (await aws.get_function(FunctionName="f"))["Code"]["SourceKMSKeyArn"] == key
+    await aws.update_function_code(FunctionName="f", ZipFile=OTHER_CODE)
+    assert "SourceKMSKeyArn" not in (await aws.get_function(FunctionName="f"))["Code"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("publish_version", {"PublishTo": "LATEST_PUBLISHED"}),
+        ("update_function_code", {"ZipFile": OTHER_CODE, "PublishTo": "LATEST_PUBLISHED"}),
+        ("update_function_configuration", {"DurableConfig": {"ExecutionTimeout": 60}}),
+        ("update_function_configuration", {"ImageConfig": {"Command": ["x"]}}),
+    ],
+)
+async def test_members_of_other_kinds_of_functions_are_refused(
+    aws: Lambda, operation: str, params: dict[str, Any]
+) -> None:
+    await aws.create()
+    error = await aws.refused(operation, FunctionName="f", **params)
+    assert message_of(error).endswith(" is not offered by this server.")
+
+
 async def test_a_dry_run(aws: Lambda) -> None:
     created = await aws.create()
     answer = await aws.update_function_code(FunctionName="f", ZipFile=OTHER_CODE, DryRun=True)

@@ -17,13 +17,19 @@ _NOT_OFFERED = (
     "AcceleratorConfig", "CapacityProviderConfig", "DurableConfig", "ImageConfig", "PublishTo", "RuntimeConfig",
     "TenancyConfig",
 )  # fmt: skip
+"""Members for kinds of functions that this server does not have: on EC2 instances, durable, from images, by tenant."""
+
+
+def check_offered(params: Mapping[str, Any]) -> None:
+    """Refuses members for what this server does not have, rather than to pass over them."""
+    for member in _NOT_OFFERED:
+        if params.get(member):
+            raise InvalidParameterValue(f"{member} is not offered by this server.")
 
 
 def parse_configuration(params: Mapping[str, Any]) -> ConfigurationChange:
     """The configuration members of CreateFunction and UpdateFunctionConfiguration."""
-    for member in _NOT_OFFERED:
-        if params.get(member):
-            raise InvalidParameterValue(f"{member} is not offered by this server.")
+    check_offered(params)
     layers = params.get("Layers")
     return ConfigurationChange(
         role=params.get("Role"),

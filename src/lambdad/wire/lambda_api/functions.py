@@ -11,6 +11,7 @@ from lambdad.domain.arns import parse_new_function_name
 from lambdad.domain.functions import LATEST, FunctionVersion
 from lambdad.wire.lambda_api.configurations import (
     RuntimeVersionArn,
+    check_offered,
     parse_configuration,
     show_configuration,
     show_listed,
@@ -49,9 +50,12 @@ class FunctionsApi:
 
     async def get(self, call: ApiCall) -> Answer:
         view = await self._functions.find(any_version(call))
+        code = {"RepositoryType": "S3", "Location": self._code_url(view.version.code_sha256)}
+        if view.version.source_kms_key_arn is not None:
+            code["SourceKMSKeyArn"] = view.version.source_kms_key_arn
         members: dict[str, Any] = {
             "Configuration": show_configuration(view.version, view.arn, self._runtime_version_arn),
-            "Code": {"RepositoryType": "S3", "Location": self._code_url(view.version.code_sha256)},
+            "Code": code,
         }
         if (
             view.arn == view.version.unqualified_arn
@@ -108,6 +112,7 @@ def parse_create(call: ApiCall) -> CreateFunction:
         architectures=tuple(params.get("Architectures") or ("x86_64",)),
         tags=params.get("Tags") or {},
         code_signing_config_arn=params.get("CodeSigningConfigArn"),
+        source_kms_key_arn=params["Code"].get("SourceKMSKeyArn"),
         publish=bool(params.get("Publish")),
         caller_arn=call.caller.arn,
     )
@@ -115,11 +120,13 @@ def parse_create(call: ApiCall) -> CreateFunction:
 
 def parse_update_code(call: ApiCall) -> UpdateFunctionCode:
     params = call.params
+    check_offered(params)
     architectures = params.get("Architectures")
     return UpdateFunctionCode(
         reference=function_only(call, latest_allowed=True),
         code=parse_code(params),
         architectures=None if architectures is None else tuple(architectures),
+        source_kms_key_arn=params.get("SourceKMSKeyArn"),
         revision_id=params.get("RevisionId"),
         dry_run=bool(params.get("DryRun")),
         publish=bool(params.get("Publish")),

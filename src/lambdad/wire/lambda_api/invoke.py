@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 from lambdad.domain import json_syntax
 from lambdad.domain.errors import (
+    InvalidParameterValue,
     InvalidRequestContent,
     LambdadError,
     RequestEntityTooLarge,
@@ -60,6 +61,12 @@ _NOT_REMAPPED = ("x-amzn-remapped-content-length", "0")
 
 ErrorResponse = Callable[[LambdadError, str], Response]
 
+_NOT_OFFERED = (
+    ("x-amz-tenant-id", "The invoked function is not enabled with tenancy configuration."),  # (AWS: captured)
+    ("x-amz-durable-execution-name", "The invoked function is not a durable function."),
+)
+"""No function here can have what these members are for."""
+
 
 class _Call:
     """One request, read."""
@@ -76,6 +83,9 @@ class _Call:
         log_type = headers.get("x-amz-log-type", "None")
         if self.kind not in _INVOCATION_TYPES or log_type not in _LOG_TYPES:
             raise ValidationFailed(_enum_violations(self.kind, log_type))
+        for header, refusal in _NOT_OFFERED:
+            if header in headers:
+                raise InvalidParameterValue(refusal)
         self.wants_tail = log_type == "Tail"
         self.trace = headers.get("x-amzn-trace-id", "")
         context = headers.get("x-amz-client-context", "")

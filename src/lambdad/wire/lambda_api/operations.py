@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from lambdad.control.plane import ControlPlane
+from lambdad.wire.lambda_api import durable_executions, managed_instances
 from lambdad.wire.lambda_api.account_settings import AccountSettingsApi
 from lambdad.wire.lambda_api.aliases import AliasesApi
 from lambdad.wire.lambda_api.code_signing import CodeSigningApi
 from lambdad.wire.lambda_api.concurrency import ConcurrencyApi
 from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
+from lambdad.wire.lambda_api.durable_executions import DurableExecutionsApi
 from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
 from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
 from lambdad.wire.lambda_api.layers import LayersApi
+from lambdad.wire.lambda_api.managed_instances import ManagedInstancesApi
 from lambdad.wire.lambda_api.other_accounts import open_to_others
 from lambdad.wire.lambda_api.permissions import PermissionsApi
 from lambdad.wire.lambda_api.provisioned_concurrency import ProvisionedConcurrencyApi
@@ -18,6 +21,9 @@ from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
 from lambdad.wire.lambda_api.tags import TagsApi
 from lambdad.wire.lambda_api.versions import VersionsApi
 from lambdad.wire.service import Handler
+
+REFUSED = managed_instances.REFUSED | durable_executions.REFUSED
+"""Operations on what this server cannot have: always answered with one of AWS's own errors."""
 
 
 def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, code_url: CodeUrl) -> dict[str, Handler]:
@@ -34,6 +40,8 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **CodeSigningApi(plane.code_signing_configs, plane.function_code_signing).handlers(),
         **TagsApi(plane.tags).handlers(),
         **AccountSettingsApi(plane.accounts).handlers(),
+        **ManagedInstancesApi(plane.functions).handlers(),
+        **DurableExecutionsApi(plane.functions).handlers(),
         **RuntimeSettingsApi(plane.recursion, plane.runtime_management).handlers(),
     }
     return open_to_others(offered, plane.policies)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lambdad.control.versions import PublishVersion, Versions
 from lambdad.domain.arns import NameKind
-from lambdad.wire.lambda_api.configurations import RuntimeVersionArn, show_configuration, show_listed
+from lambdad.wire.lambda_api.configurations import RuntimeVersionArn, check_offered, show_configuration, show_listed
 from lambdad.wire.lambda_api.functions import qualified_arn
 from lambdad.wire.lambda_api.references import function_only
 from lambdad.wire.service import Answer, ApiCall, Handler
@@ -21,6 +21,7 @@ class VersionsApi:
         return {"PublishVersion": self.publish, "ListVersionsByFunction": self.list}
 
     async def publish(self, call: ApiCall) -> Answer:
+        check_offered(call.params)
         version = await self._versions.publish(
             PublishVersion(
                 reference=function_only(call, latest_allowed=True),
