@@ -117,8 +117,8 @@ def test_only_a_rule_with_the_word_aws_leads_to_aws(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMINE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
     targets = RemoteTargets({"sqs": "aws", "sns": "http://topics"}, ManualClock())
-    queues = targets._make_client("sqs", "aws", "eu-west-1")
-    topics = targets._make_client("sns", "http://topics", "eu-west-1")
+    queues = targets.clients.client("sqs", "aws", "eu-west-1", "000000000000")
+    topics = targets.clients.client("sns", "http://topics", "eu-west-1", "000000000000")
     assert queues.meta.endpoint_url == "https://sqs.eu-west-1.amazonaws.com"
     assert queues._request_signer._credentials.access_key == "AKIAMINE"
     assert topics.meta.endpoint_url == "http://topics"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from lambdad.domain.errors import InvalidParameterValue, RequestEntityTooLarge
+from lambdad.domain.errors import InvalidParameterValue
 from lambdad.storage.engine import StorageFull
-from lambdad.storage.packages import MAX_ZIPPED_BYTES, PackageStore
+from lambdad.storage.packages import PackageStore
 from tests.control.building import zipped
 
 CODE = zipped({"index.py": "code"})
@@ -104,14 +104,6 @@ async def test_a_bad_archive_leaves_nothing_behind(store: PackageStore, tmp_path
         await add(store, archive)
     assert not list((tmp_path / "packages").iterdir())
     assert [path.name for path in (tmp_path / "unpacked").iterdir()] == [".boot"]
-
-
-async def test_the_size_of_archives(store: PackageStore) -> None:
-    with pytest.raises(InvalidParameterValue, match="Could not unzip"):
-        await store.check(bytes(MAX_ZIPPED_BYTES))
-    with pytest.raises(RequestEntityTooLarge) as error:
-        await store.check(bytes(MAX_ZIPPED_BYTES + 1))
-    assert error.value.message == "Zipped size must be smaller than 52428800 bytes"
 
 
 async def test_a_tree_is_unpacked_again_when_it_is_gone(tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from lambdad.app.endpoints import CODE_PATH, ClockReset, CodeDownload, Reset
 from lambdad.app.logs import LogStreams
+from lambdad.app.objects import Objects
 from lambdad.app.targets import Functions, QueueTarget, Topics
 from lambdad.clock import SystemClock
 from lambdad.config import Settings
@@ -30,6 +32,7 @@ from lambdad.control.plane import ControlPlane
 from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
 from lambdad.domain.errors import LambdadError
 from lambdad.domain.functions import FunctionVersion
+from lambdad.event_queue.clients import Clients
 from lambdad.event_queue.ledger import LedgerLimits
 from lambdad.event_queue.remote import RemoteTargets
 from lambdad.event_queue.service import EventQueue
@@ -39,7 +42,7 @@ from lambdad.execution.pool import IdleExpiry, Pool
 from lambdad.execution.runtimes import catalog as runtimes
 from lambdad.execution.runtimes.interpreters import Interpreters
 from lambdad.execution.spawner.client import SpawnerClient
-from lambdad.extras import moto_services
+from lambdad.extras import embedded_clients, moto_services
 from lambdad.http.messages import Response
 from lambdad.http.server import HttpServer
 from lambdad.invocation.admission import Admission
@@ -142,8 +145,10 @@ class Application:
             {f"python{version}": path for version, path in settings.pythons.items()}
             | {f"node{version}": path for version, path in settings.nodes.items()}
         )
-        self._remote = RemoteTargets(settings.targets, self.clock, profile=settings.target_profile)
         self._others = moto_services.MotoServices() if moto_services.is_installed() else None
+        attach = None if self._others is None else partial(embedded_clients.attach, self._others)
+        clients = Clients(profile=settings.target_profile, attach=attach)
+        self._remote = RemoteTargets(settings.targets, self.clock, clients)
         self._stack = contextlib.AsyncExitStack()
         self._server: HttpServer | None = None
         self._isolation = ""
@@ -245,6 +250,7 @@ class Application:
             changed=catalog.changed,
             busy=pool.runs_code,
             elsewhere=self._remote.sends_to,
+            read_object=Objects(self._remote).read,
             allocation=provisioning.allocation,
             requested=catalog.load,
             account_concurrency=settings.account_concurrency,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lambdad.control.code_source import CODE_STORAGE_BYTES
+from lambdad.control.code_source import CODE_STORAGE_BYTES, MAX_ZIPPED_BYTES
 from lambdad.domain.concurrency import ACCOUNT_LIMIT, unreserved
 from lambdad.domain.layers import MAX_UNZIPPED_BYTES
 from lambdad.storage.functions import FunctionRepository
-from lambdad.storage.packages import MAX_ZIPPED_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
 from lambdad.control import paging
@@ -17,7 +16,7 @@ from lambdad.control.changes import (
     new_revision_id,
 )
 from lambdad.control.code_signing import attach_in, deploy_in
-from lambdad.control.code_source import CodeSource, check_code_storage, zip_of
+from lambdad.control.code_source import Archives, CodeSource, check_code_storage
 from lambdad.control.layers import attached_in
 from lambdad.control.versions import publish_in
 from lambdad.domain.arns import FunctionReference, is_alias_name, is_version_number
@@ -97,12 +96,14 @@ class Functions:
         self,
         repository: FunctionRepository,
         packages: PackageStore,
+        archives: Archives,
         changes: Changes,
         activation: Activation,
         telemetry: Telemetry,
     ) -> None:
         self._repository = repository
         self._packages = packages
+        self._archives = archives
         self._changes = changes
         self._activation = activation
         self._telemetry = telemetry
@@ -118,7 +119,8 @@ class Functions:
         check_tags(command.tags)
         if await self._repository.function(key) is not None:
             raise _exists(key)
-        async with self._code(command.code) as package:
+        archive = await self._archives.read(command.code, key.account, key.region)
+        async with self._packages.added(archive) as package:
 
             def job(tables: FunctionTables) -> tuple[list[FunctionVersion], bool]:
                 if tables.function(key) is not None:
@@ -186,11 +188,12 @@ class Functions:
             current = found[1].current
             check_changeable(current)
             check_revision(command.revision_id, current.revision_id)
-            package = await self._packages.check(zip_of(command.code))
+            package = await self._packages.check(await self._archives.read(command.code, key.account, key.region))
             await self._repository.write(lambda tables: deploy_in(tables.transaction, key))
             check_unzipped_size(package.unzipped_size, current.layers)
             return _with_code(current, package, command)
-        async with self._code(command.code) as package:
+        archive = await self._archives.read(command.code, key.account, key.region)
+        async with self._packages.added(archive) as package:
 
             def job(tables: FunctionTables) -> tuple[FunctionVersion, list[FunctionVersion], bool]:
                 stored = _changeable(tables, reference, command.revision_id)
@@ -307,9 +310,6 @@ class Functions:
             last_modified=self._changes.now(),
         )
         return changed(blank, configuration)
-
-    def _code(self, source: CodeSource) -> AbstractAsyncContextManager[Package]:
-        return self._packages.added(zip_of(source))
 
     async def _unzipped_size(self, key: FunctionKey) -> int:
         """Bytes of the files of `$LATEST`; 0 if the function is not there, which is refused later."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lambdad.control import paging
-from lambdad.control.code_source import CodeSource, check_code_storage, zip_of
+from lambdad.control.code_source import Archives, CodeSource, check_code_storage
 from lambdad.domain.errors import InvalidParameterValue, ResourceNotFound
 from lambdad.domain.functions import AttachedLayer
 from lambdad.domain.identity import Caller
@@ -43,8 +43,11 @@ class LayerFilter:
 class Layers:
     """The resource `layer`. Layers of other accounts can be read where their policy allows it, and not changed."""
 
-    def __init__(self, repository: LayerRepository, packages: PackageStore, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, repository: LayerRepository, packages: PackageStore, archives: Archives, now: Callable[[], datetime]
+    ) -> None:
         self._repository = repository
+        self._archives = archives
         self._packages = packages
         self._now = now
 
@@ -52,7 +55,8 @@ class Layers:
         """Stores a new version; its number is one more than the last, also if that was deleted."""
         layer = command.layer
         check_owner(layer, caller, "PublishLayerVersion", layer.arn)
-        async with self._packages.added(zip_of(command.content)) as package:
+        archive = await self._archives.read(command.content, layer.account, layer.region)
+        async with self._packages.added(archive) as package:
 
             def job(tx: Transaction) -> LayerVersion:
                 check_code_storage(tx, layer.account, layer.region, package.size)

@@ -10,6 +10,7 @@ from lambdad.control.activation import SETTLE_S, Activation, Prepare
 from lambdad.control.aliases import Aliases
 from lambdad.control.changes import Changed, Changes
 from lambdad.control.code_signing import CodeSigningConfigs, FunctionCodeSigning
+from lambdad.control.code_source import Archives, ReadObject, no_object
 from lambdad.control.concurrency import Concurrency
 from lambdad.control.event_invoke_configs import EventInvokeConfigs
 from lambdad.control.functions import Functions
@@ -45,17 +46,22 @@ class ControlPlane:
         elsewhere: Callable[[str], bool] = lambda _: False,
         allocation: AllocationOf = lambda _: Allocation(),
         requested: Requested = lambda *_: None,
+        read_object: ReadObject = no_object,
         account_concurrency: int = ACCOUNT_LIMIT,
         settle_s: float = SETTLE_S,
         telemetry: Telemetry | None = None,
     ) -> None:
         """`busy` tells of a code_sha256 whether an environment still runs it; such code is not removed.
         `elsewhere` tells of the ARN of a destination whether it is outside of this server.
-        `allocation` tells how far provisioned concurrency has come, `requested` is told that some was asked for."""
+        `allocation` tells how far provisioned concurrency has come, `requested` is told that some was asked for.
+        `read_object` reads archives from S3."""
         changes = Changes(repository, clock, changed)
+        archives = Archives(read_object)
         self.activation = Activation(repository, packages, changes, prepare, settle_s=settle_s)
         self.garbage = CodeGarbage(repository, packages, busy=busy)
-        self.functions = Functions(repository, packages, changes, self.activation, telemetry or Telemetry())
+        self.functions = Functions(
+            repository, packages, archives, changes, self.activation, telemetry or Telemetry()
+        )
         self.versions = Versions(repository, changes, self.activation)
         self.aliases = Aliases(repository, changes)
         self.concurrency = Concurrency(repository, changes, account_concurrency)
@@ -69,7 +75,7 @@ class ControlPlane:
         )
         self.event_invoke_configs = EventInvokeConfigs(repository, clock, elsewhere)
         layers = LayerRepository(repository.engine)
-        self.layers = Layers(layers, packages, clock.now)
+        self.layers = Layers(layers, packages, archives, clock.now)
         self.layer_permissions = LayerPermissions(layers)
         self.policies = ResourcePolicies(repository, changes)
         code_signing = CodeSigningRepository(repository.engine)

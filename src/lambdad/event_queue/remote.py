@@ -6,12 +6,9 @@ botocore is imported with the first message that leaves the server.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
 import re
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -19,15 +16,13 @@ from typing import Any
 
 from lambdad.clock import Clock
 from lambdad.domain.destinations import OutgoingMessage, event_bridge_envelope, s3_key
+from lambdad.event_queue.clients import EMBEDDED, Clients
 from lambdad.event_queue.targets import TargetRefused
+from lambdad.event_queue.threads import on_thread
 
 logger = logging.getLogger(__name__)
 
-AWS = "aws"
-"""Instead of a URL: the endpoint that AWS has for the region of the ARN."""
 THREADS = 4
-CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 10
 PASSING_CODES = frozenset(
     {
         "ExpiredToken",
@@ -59,35 +54,30 @@ class RemoteTargets:
 
     `rules` are patterns with their endpoints: a pattern is an ARN, in which `*` stands for any text, or a service
     (`sqs`, `sns`, `events`, `lambda`, `s3`); an endpoint is a URL or the word `aws`. The first ARN pattern that matches
-    counts, then the rule of the service. A target without a rule belongs to this server.
-
-    With `profile` requests are signed with the keys of that AWS profile. Without one, those to URLs are signed with
-    test/test, so that no key of the user's goes to a stranger, and those to AWS with what botocore finds by itself.
+    counts, then the rule of the service. A target without a rule belongs to this server, which reaches buckets as
+    it reaches remote targets if it has any: they are embedded, and not part of its store.
     """
 
-    def __init__(self, rules: Mapping[str, str], clock: Clock, *, profile: str = "") -> None:
+    def __init__(self, rules: Mapping[str, str], clock: Clock, clients: Clients | None = None) -> None:
         self._services = {name: endpoint for name, endpoint in rules.items() if name in _SENDERS}
         self._arns = [(_matcher(name), endpoint) for name, endpoint in rules.items() if name not in _SENDERS]
         self._clock = clock
-        self._profile = profile
+        self.clients = clients or Clients()
         self._slots = asyncio.Semaphore(THREADS)
-        self._making = threading.Lock()
-        self._sessions: dict[bool, Any] = {}
-        self._clients: dict[tuple[str, str, str], Any] = {}
         self._unreachable: set[str] = set()
 
     def sends_to(self, arn: str) -> bool:
         return self.endpoint_of(arn) is not None
 
     def endpoint_of(self, arn: str) -> str | None:
-        """The URL that messages to the target go to, or `aws`; None for targets of this server."""
+        """The URL that messages to the target go to, `aws` or `embedded`; None for those that the store takes."""
         service = _service_of(arn)
         if service not in _SENDERS:
             return None
         for matches, endpoint in self._arns:
             if matches(arn):
                 return endpoint
-        return self._services.get(service)
+        return self._services.get(service, EMBEDDED if service == "s3" and self.clients.has_embedded else None)
 
     async def send(self, arn: str, message: OutgoingMessage) -> None:
         """Raises TargetRefused when the target has refused the message for good, whatever botocore raises otherwise."""
@@ -97,7 +87,7 @@ class RemoteTargets:
             raise TargetRefused(f"No rule names an endpoint for it any more: give `--target {_service_of(arn)}=URL`.")
         try:
             async with self._slots:
-                await _on_thread(lambda: self._send(endpoint, arn, message))
+                await on_thread(lambda: self._send(endpoint, arn, message))
         except TargetRefused:
             raise
         except Exception as error:
@@ -116,7 +106,7 @@ class RemoteTargets:
         service = _service_of(arn)
         try:
             # Buckets have no region in their ARNs.
-            client = self._client(service, endpoint, arn.split(":")[3] or message.region)
+            client = self.clients.client(service, endpoint, arn.split(":")[3] or message.region, message.account)
             _SENDERS[service](client, arn, message, self._clock.now())
         except ParamValidationError as error:
             raise TargetRefused(str(error)) from error
@@ -124,60 +114,6 @@ class RemoteTargets:
             if _is_final(error.response):
                 raise TargetRefused(str(error)) from error
             raise
-
-    def _client(self, service: str, endpoint: str, region: str) -> Any:
-        key = (service, endpoint, region)
-        with self._making:  # sessions are not made for several threads, clients are
-            if key not in self._clients:
-                self._clients[key] = self._make_client(*key)
-            return self._clients[key]
-
-    def _make_client(self, service: str, endpoint: str, region: str) -> Any:
-        from botocore.config import Config  # noqa: PLC0415
-
-        keys: dict[str, Any] = {}
-        if endpoint != AWS:
-            keys["endpoint_url"] = endpoint
-            if not self._profile:
-                keys |= {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        settings: dict[str, Any] = {
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "read_timeout": READ_TIMEOUT_S,
-            # The outbox tries again, and outlives the server.
-            "retries": {"total_max_attempts": 1},
-            # The variables that lead clients to lambdad may be set where lambdad is started.
-            "ignore_configured_endpoint_urls": True,
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-            "s3": None if endpoint == AWS else {"addressing_style": "path"},
-        }
-        client: Any = self._session(is_own="aws_access_key_id" not in keys).create_client(
-            service,
-            region_name=region,
-            config=Config(**settings),
-            **keys,
-        )
-        if service == "lambda":
-            client.meta.events.register("before-parameter-build.lambda.Invoke", _take_trace)
-            client.meta.events.register("before-call.lambda.Invoke", _add_trace)
-        return client
-
-    def _session(self, *, is_own: bool) -> Any:
-        """The user's own session, or one that no file or variable of the user's has a say in."""
-        import botocore.session  # noqa: PLC0415
-
-        if is_own not in self._sessions:
-            if is_own:
-                self._sessions[is_own] = botocore.session.Session(profile=self._profile or None)
-            else:
-                no_file = (None, None, os.devnull, None)
-                variables: Any = {
-                    "config_file": no_file,
-                    "credentials_file": no_file,
-                    "profile": (None, None, None, None),
-                }
-                self._sessions[is_own] = botocore.session.Session(session_vars=variables)
-        return self._sessions[is_own]
 
 
 # --- one request for each service, on a thread ---
@@ -244,47 +180,8 @@ _SENDERS: dict[str, Callable[[Any, str, OutgoingMessage, datetime], None]] = {
 }
 
 
-async def _on_thread(job: Callable[[], None]) -> None:
-    """Runs the job on a thread that does not hold up the end of the process, unlike those of an executor.
-
-    A message whose request is cut off is in the outbox still, and sent again after the next start.
-    """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: Exception | None) -> None:
-        if ended.done():  # cancelled
-            return
-        if error is None:
-            ended.set_result(None)
-        else:
-            ended.set_exception(error)
-
-    def run() -> None:
-        outcome: Exception | None = None
-        try:
-            job()
-        except Exception as error:
-            outcome = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, outcome)
-
-    threading.Thread(target=run, name="remote target", daemon=True).start()
-    await ended
-
-
 def _attributes(message: OutgoingMessage) -> dict[str, dict[str, str]]:
     return {name: {"DataType": one.data_type, "StringValue": one.value} for name, one in message.attributes.items()}
-
-
-def _take_trace(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-    """Invoke has no parameter for the trace header; ours is taken out before botocore checks the others."""
-    context["lambdad_trace"] = params.pop("TraceHeader", "")
-
-
-def _add_trace(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-    if context.get("lambdad_trace"):
-        params["headers"]["X-Amzn-Trace-Id"] = context["lambdad_trace"]
 
 
 def _is_final(response: Mapping[str, Any]) -> bool:

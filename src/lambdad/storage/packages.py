@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from lambdad.domain.errors import InvalidParameterValue, RequestEntityTooLarge
+from lambdad.domain.errors import InvalidParameterValue
 from lambdad.domain.layers import merged_sha256
 from lambdad.storage.engine import StorageFull
 from lambdad.storage.trees import lay, size_of
@@ -33,7 +33,6 @@ from lambdad.storage.unpacking import unpack
 
 T = TypeVar("T")
 
-MAX_ZIPPED_BYTES = 52_428_800
 THREADS = 2
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_FILE = ".boot"
@@ -72,10 +71,9 @@ class PackageStore:
     async def added(self, archive: bytes) -> AsyncIterator[Package]:
         """Checks, stores and unpacks an archive; it is safe from `collect` until the block ends.
 
-        Raises RequestEntityTooLarge and InvalidParameterValue in AWS's words for archives that cannot be taken, and
-        StorageFull.
+        Raises InvalidParameterValue in AWS's words for archives that cannot be taken, and StorageFull.
         """
-        _check_zipped_size(archive)
+        _check_not_empty(archive)
         code_sha256 = await self._run(lambda: _code_sha256(archive))
         name = _hex(code_sha256)
         self._pins[name] += 1
@@ -91,7 +89,7 @@ class PackageStore:
 
     async def check(self, archive: bytes) -> Package:
         """The same checks without storing anything."""
-        _check_zipped_size(archive)
+        _check_not_empty(archive)
 
         def checked() -> Package:
             unzipped_size = unpack(io.BytesIO(archive), None)
@@ -264,11 +262,9 @@ class PackageStore:
         return self._archives / f"{name}.zip"
 
 
-def _check_zipped_size(archive: bytes) -> None:
+def _check_not_empty(archive: bytes) -> None:
     if not archive:
         raise InvalidParameterValue("Uploaded file must be a non-empty zip")
-    if len(archive) > MAX_ZIPPED_BYTES:
-        raise RequestEntityTooLarge(f"Zipped size must be smaller than {MAX_ZIPPED_BYTES} bytes")
 
 
 def _code_sha256(archive: bytes) -> str:
