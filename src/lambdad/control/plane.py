@@ -59,9 +59,7 @@ class ControlPlane:
         archives = Archives(read_object)
         self.activation = Activation(repository, packages, changes, prepare, settle_s=settle_s)
         self.garbage = CodeGarbage(repository, packages, busy=busy)
-        self.functions = Functions(
-            repository, packages, archives, changes, self.activation, telemetry or Telemetry()
-        )
+        self.functions = Functions(repository, packages, archives, changes, self.activation, telemetry or Telemetry())
         self.versions = Versions(repository, changes, self.activation)
         self.aliases = Aliases(repository, changes)
         self.concurrency = Concurrency(repository, changes, account_concurrency)
