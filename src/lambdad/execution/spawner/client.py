@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ class LaunchPlan:
     """The runtime's end of the socketpair. It and `log_fd` stay the caller's, who closes them after the launch."""
     log_fd: int
     """Write end of the pipe that becomes standard output and standard error."""
+    extensions: tuple[str, ...] = ()
+    """Programs that run beside the runtime, as seen inside: /opt/extensions/<name>."""
+    extension_environ: dict[str, str] = field(default_factory=dict)
+    extension_log_fd: int | None = None
+    """Like `log_fd`, for the extensions; wanted where there are some."""
+    sandbox_address: str = ""
+    """The loopback address that `sandbox.localdomain` is inside; empty for 127.0.0.1. Heeded with namespaces only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +101,17 @@ class ProcessExit:
     signal: int | None
     oom_killed: bool
     peak_kib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartEnd:
+    """One program of an environment with extensions has ended; what else runs in it lives on."""
+
+    extension: str
+    """File name of the extension; empty for the runtime."""
+    status: int | None
+    signal: int | None
+    oom_killed: bool
 
 
 class SpawnerGone(Exception):
@@ -143,12 +162,30 @@ class EnvironmentProcess:
         self.uid = uid
         """The user that the runtime and all that it starts run as; 0 if the environment has none of its own."""
         self.exited: asyncio.Future[ProcessExit] = client.loop.create_future()
+        self._parts: list[PartEnd] = []
+        self._part_ended: Callable[[PartEnd], None] = self._parts.append
         self._client = client
         self._memory_kib = memory_mb * 1024
         self._peak_descriptor = peak
         self._peak_text = b""
         self._peak_kib = 0
         self._freezer_version, self._freezer_descriptor = freezing
+
+    def watch_parts(self, ended: Callable[[PartEnd], None]) -> None:
+        """From now on `ended` is told which programs of an environment with extensions have ended, earlier ones too."""
+        self._part_ended = ended
+        for end in self._parts:
+            ended(end)
+        self._parts.clear()
+
+    def part_ended(self, end: PartEnd) -> None:
+        """For the client."""
+        self._part_ended(end)
+
+    def terminate(self, *, force: bool = False) -> None:
+        """SIGTERM to the runtime, or SIGKILL with `force`; for environments with extensions, which live on."""
+        if not self.exited.done():
+            self._client.send(messages.encode(messages.TERMINATE, self.environment_id, int(force)))
 
     def kill(self) -> None:
         """SIGKILL to the whole tree, daemons too. `exited` tells when nothing of it is left."""
@@ -259,6 +296,11 @@ class SpawnerClient:
         self.tier = str((await self.report())["tier"])
 
     @property
+    def has_namespaces(self) -> bool:
+        """Environments have a root of their own, with /opt, /etc/hosts and the rest. Known after `attach`."""
+        return self.tier == "T3"
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 
@@ -361,8 +403,12 @@ class SpawnerClient:
             plan.layer_dirs,
             plan.memory_mb,
             plan.tmp_mb,
+            plan.extensions,
+            [f"{name}={value}" for name, value in plan.extension_environ.items()],
+            plan.sandbox_address,
         )
-        self.send(message, [plan.log_fd] if plan.frames_fd is None else [plan.log_fd, plan.frames_fd])
+        descriptors = [plan.log_fd, plan.frames_fd, plan.extension_log_fd]
+        self.send(message, [one for one in descriptors if one is not None])
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
@@ -388,6 +434,8 @@ class SpawnerClient:
                 sequence, number, path, text = values
                 self._plans.pop(sequence, None)
                 self._settle(sequence, LaunchError(number, path, text))
+            elif kind == messages.PART_ENDED:
+                self._part_ended(*values)
             elif kind == messages.EXITED:
                 self._exited(*values)
             elif kind in (messages.PREPARED, messages.REPORTED):
@@ -408,6 +456,19 @@ class SpawnerClient:
         )
         self._running[sequence] = process
         self._settle(sequence, process)
+
+    def _part_ended(
+        self, _environment_id: str, sequence: int, extension: str, has_status: int, status: int, number: int, oom: int
+    ) -> None:
+        process = self._running.get(sequence)
+        if process is not None:
+            end = PartEnd(
+                extension=extension,
+                status=status if has_status else None,
+                signal=None if has_status else number,
+                oom_killed=bool(oom),
+            )
+            process.part_ended(end)
 
     def _exited(
         self, _environment_id: str, sequence: int, has_status: int, status: int, number: int, oom: int, peak: int

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from . import messages
-from .isolation import cgroups, freezer, memory, syscalls, trees
+from .isolation import cgroups, freezer, memory, mounts, syscalls, trees
 from .zygotes import ZygoteProcess
 
 _TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -33,6 +33,9 @@ class Run:
         self.kill_wanted = False
         self.killed_for_memory = False
         self.rounds = 0
+        self.has_extensions = False
+        self.parts_ended: list[tuple[str, int]] = []
+        """Extensions (empty: the runtime) that have ended and their wait status, until the server is told."""
         self.shown_programs: dict[str, str] = {}
         """By the path that is executed: the path to tell of, which is that of AWS."""
 
@@ -54,6 +57,16 @@ class Run:
                 self.failure = (values[0], values[1], values[2])
             elif kind == messages.ENDED:
                 self.wait_status = values[0]
+                if self.has_extensions:
+                    self.parts_ended.append(("", values[0]))
+            elif kind == messages.EXTENSION_ENDED:
+                self.parts_ended.append((values[0], values[1]))
+
+    def terminate(self, *, force: bool) -> None:
+        """SIGTERM, or SIGKILL, to the runtime alone; its supervisor passes it on."""
+        if self.pid_descriptor >= 0 and not self.kill_wanted:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pid_descriptor, signal.SIGUSR1 if force else signal.SIGTERM)
 
     def kill(self, *, namespaces: bool) -> None:
         """SIGKILL to everything in the environment. Without a namespace it takes rounds until the tree is empty."""
@@ -106,6 +119,7 @@ class Environment:
         self.guard: memory.MemoryGuard | None = None
         self.freezer: freezer.Freezer | None = None
         self.tmp: Path | None = None
+        self.hosts: Path | None = None
         self.run: Run | None = None
         self.release_wanted = False
         self.peak_file = -1
@@ -125,6 +139,15 @@ class Environment:
     def thaw(self) -> None:
         if self.freezer is not None:
             self.freezer.thaw()
+
+    def open_hosts(self, place: Path, address: str) -> int:
+        """A detached mount of an /etc/hosts in which `sandbox.localdomain` is this environment's own address."""
+        if self.hosts is None:
+            place.mkdir(mode=0o755, exist_ok=True)
+            self.hosts = place / self.id
+            self.hosts.write_text(mounts.hosts_text(address))
+            self.hosts.chmod(0o644)
+        return syscalls.open_tree(str(self.hosts), mounts.READ_ONLY)
 
     def open_peak(self) -> int:
         """A descriptor that always reads as the high-water mark of memory in bytes."""
@@ -159,6 +182,9 @@ class Environment:
             else:
                 shutil.rmtree(self.tmp, ignore_errors=True)
             self.tmp = None
+        if self.hosts is not None:
+            self.hosts.unlink(missing_ok=True)
+            self.hosts = None
         if self.peak_file >= 0:
             os.close(self.peak_file)
             self.peak_file = -1

@@ -127,6 +127,8 @@ class Spawner:
             kind, values, descriptors = received
             if kind == messages.LAUNCH:
                 self._launch(values, descriptors)
+            elif kind == messages.TERMINATE:
+                self._terminate(*values)
             elif kind == messages.KILL:
                 self._kill(values[0])
             elif kind == messages.RELEASE:
@@ -182,6 +184,8 @@ class Spawner:
         run = environment.run = Run(plan.sequence, environment, zygote, status)
         if order.argv:
             run.shown_programs[order.argv[0]] = order.shown_program
+        run.shown_programs.update(zip(order.extensions, plan.extensions, strict=True))
+        run.has_extensions = bool(order.extensions)
         self._runs[plan.sequence] = run
         zygote.pending.add(plan.sequence)
         zygote.forks += 1
@@ -197,6 +201,8 @@ class Spawner:
             self._settings.open_files,
             environment.memory_kib * 1024,
             flags | (supervisor.WRAPPED if order.wrapped else 0),
+            order.extensions,
+            order.extension_environ,
         )
         zygote.send(message, [theirs.detach(), *handed])
         if zygote.forks >= self._settings.forks_per_zygote and self._zygotes.get(zygote.kind) is zygote:
@@ -204,7 +210,8 @@ class Spawner:
 
     def _add_descriptors(self, plan: plans.Plan, environment: Environment, handed: list[int]) -> int:
         """Adds to output and frames what else a FORK message hands over, in its order; returns the flags."""
-        flags = supervisor.HAS_FRAMES if len(handed) > 1 else 0
+        flags = supervisor.HAS_EXTENSIONS if plan.extensions else 0
+        flags |= supervisor.HAS_FRAMES if len(handed) > (2 if plan.extensions else 1) else 0
         if self._namespaces:
             flags |= supervisor.NAMESPACES | supervisor.HAS_TASK | supervisor.HAS_TMP
             handed.append(self._plans.open_code(plan.task_dir))
@@ -212,6 +219,9 @@ class Spawner:
                 flags |= supervisor.HAS_LAYERS
                 handed.append(self._plans.open_layers(plan.layer_dirs, self._ground.place / "layers"))
             handed.append(environment.open_tmp())
+            if plan.sandbox_address:
+                flags |= supervisor.HAS_HOSTS
+                handed.append(environment.open_hosts(self._ground.place / "hosts", plan.sandbox_address))
         events = environment.guard.arm() if environment.guard is not None else []
         if events:
             flags |= supervisor.HAS_EVENTS
@@ -363,6 +373,7 @@ class Spawner:
         if not run.read_status():
             self._unwatch(run.status)
         self._answer_launch(run)
+        self._tell_parts(run)
 
     def _answer_launch(self, run: Run) -> None:
         if run.answered or not (run.is_running and run.pid):
@@ -399,6 +410,7 @@ class Spawner:
         if environment.group is not None and environment.group.killed_for_memory():
             killed_for_memory = True
         if run.answered:
+            self._tell_parts(run, killed_for_memory=killed_for_memory)
             self._tell_exit(run, killed_for_memory)
         else:
             number, path, text = run.failure or (5, "", "the environment ended before its runtime was started")
@@ -412,15 +424,27 @@ class Spawner:
         self._retire_zygotes()
 
     def _tell_exit(self, run: Run, killed_for_memory: bool) -> None:
-        has_status, status, number = 0, 0, 0
-        if run.wait_status is None:
-            number = int(signal.SIGKILL)
-        elif os.WIFSIGNALED(run.wait_status):
-            number = os.WTERMSIG(run.wait_status)
-        else:
-            has_status, status = 1, os.WEXITSTATUS(run.wait_status)
+        has_status, status, number = _ending(run.wait_status)
         peak, oom = run.environment.peak_kib(), int(killed_for_memory)
         self._link.tell(messages.EXITED, run.environment.id, run.sequence, has_status, status, number, oom, peak)
+
+    def _tell_parts(self, run: Run, *, killed_for_memory: bool = False) -> None:
+        """Of an environment with extensions: which of its programs have ended while others live on."""
+        if not run.parts_ended or not run.answered:
+            return
+        parts, run.parts_ended = run.parts_ended, []
+        group = run.environment.group
+        if any(os.WIFSIGNALED(status) for _, status in parts) and group is not None and group.killed_for_memory():
+            killed_for_memory = run.killed_for_memory = True
+        for program, status in parts:
+            name = run.shown_programs.get(program, program).rpartition("/")[2]
+            end = (*_ending(status), int(killed_for_memory))
+            self._link.tell(messages.PART_ENDED, run.environment.id, run.sequence, name, *end)
+
+    def _terminate(self, environment_id: str, force: int) -> None:
+        environment = self._environments.get(environment_id)
+        if environment is not None and environment.run is not None:
+            environment.run.terminate(force=bool(force))
 
     def _kill(self, environment_id: str) -> None:
         environment = self._environments.get(environment_id)
@@ -533,6 +557,15 @@ class Spawner:
             self._reap()
         self._plans.close()
         self._ground.clear_away()
+
+
+def _ending(wait_status: int | None) -> tuple[int, int, int]:
+    """Whether there is a status, the status, and the signal; without a wait status it was killed."""
+    if wait_status is None:
+        return 0, 0, int(signal.SIGKILL)
+    if os.WIFSIGNALED(wait_status):
+        return 0, 0, os.WTERMSIG(wait_status)
+    return 1, os.WEXITSTATUS(wait_status), 0
 
 
 def main() -> None:

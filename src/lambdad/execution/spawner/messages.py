@@ -28,12 +28,14 @@ PREPARE = 4
 REPORT = 5
 FREEZE = 6
 THAW = 7
+TERMINATE = 8
 # Spawner to server.
 LAUNCHED = 16
 LAUNCH_FAILED = 17
 EXITED = 18
 PREPARED = 19
 REPORTED = 20
+PART_ENDED = 21
 # Spawner to zygote.
 FORK = 32
 REAP = 33
@@ -45,15 +47,18 @@ FORK_FAILED = 50
 RUNNING = 64
 NOT_RUNNING = 65
 ENDED = 66
+EXTENSION_ENDED = 67
 
 FORMS = {
-    # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, layer dirs, memory MB, tmp MB;
-    # descriptors: output, frames if there are any
-    LAUNCH: "isssllslii",
+    # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, layer dirs, memory MB, tmp MB,
+    # extensions (programs as seen inside), their environ, address of sandbox.localdomain (empty: 127.0.0.1);
+    # descriptors: output, frames if there are any, output of extensions if there are any
+    LAUNCH: "isssllsliills",
     KILL: "s",  # environment id
     RELEASE: "s",  # environment id
     PREPARE: "issi",  # sequence, kind, interpreter, whether with boto3
     REPORT: "i",  # sequence
+    TERMINATE: "si",  # environment id; 0: SIGTERM to its runtime, 1: SIGKILL to its runtime. Extensions live on
     FREEZE: "s",  # environment id; only where LAUNCHED told of no freezer
     THAW: "s",  # environment id
     # sequence, pid, environment id, uid (0: none of its own), version of the freezer (0: none);
@@ -63,10 +68,13 @@ FORMS = {
     EXITED: "siiiiii",  # environment id, launch sequence, has status, status, signal, killed for memory, peak KiB
     PREPARED: "is",  # sequence, text (empty: fine)
     REPORTED: "is",  # sequence, JSON
-    # sequence, mode, argv, environ, working directory, uid, open files, memory bytes, flags;
-    # descriptors: status socket, output, then as the flags say: frames, task, layers, tmp, memory events (three);
-    # then cgroup.procs files
-    FORK: "isllsiiii",
+    # environment id, launch sequence, extension (empty: the runtime), has status, status, signal, killed for memory;
+    # only where there are extensions, which outlive the runtime for a while
+    PART_ENDED: "sisiiii",
+    # sequence, mode, argv, environ, working directory, uid, open files, memory bytes, flags, extensions, their environ;
+    # descriptors: status socket, output, then as the flags say: frames, output of extensions, task, layers, tmp,
+    # hosts, memory events (three); then cgroup.procs files
+    FORK: "isllsiiiill",
     REAP: "i",  # pid
     STARTED: "isl",  # pid, Python's version, names of the modules loaded
     FORKED: "ii",  # sequence, pid
@@ -74,6 +82,7 @@ FORMS = {
     RUNNING: "i",  # pid as the environment sees it
     NOT_RUNNING: "iss",  # errno, path, text
     ENDED: "i",  # wait status of the runtime
+    EXTENSION_ENDED: "si",  # program, wait status
 }
 
 

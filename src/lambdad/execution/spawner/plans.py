@@ -58,6 +58,7 @@ _USUAL_VALUES = {
         "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
     ),
 }
+_SEARCHED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "NODE_PATH")
 _SCANNED_FILES = 64
 _SCANNED_BYTES = 1 << 18
 _REMEMBERED = 1024
@@ -87,6 +88,9 @@ class Plan:
     layer_dirs: list[str]
     memory_mb: int
     tmp_mb: int
+    extensions: list[str]
+    extension_environ: list[str]
+    sandbox_address: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,6 +106,8 @@ class Order:
     """The program as the function knows it; without namespaces `argv` has where it really is."""
     wanted_sdk: ZygoteKind | None = None
     """A zygote worth starting for the next environments of this function."""
+    extensions: list[str] = field(default_factory=list)
+    extension_environ: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -157,6 +163,7 @@ class Plans:
             order.argv = [wrapper, *order.argv]
             order.wrapped = True
         order.shown_program = order.argv[0] if order.argv else ""
+        order.extensions, order.extension_environ = plan.extensions, plan.extension_environ
         if not namespaces:
             self._move_out(plan, order, environment, variables)
         return kind, order
@@ -231,7 +238,7 @@ class Plans:
             variables[name] = plan.task_dir
         variables["LAMBDA_RUNTIME_DIR"] = runtime_place
         variables["TMPDIR"] = str(environment.tmp)
-        for name in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "NODE_PATH", _WRAPPER):
+        for name in (*_SEARCHED, _WRAPPER):
             if name in variables:
                 variables[name] = ":".join(_moved(part, moved) for part in variables[name].split(":"))
         if plan.runtime_kind == "python":
@@ -239,6 +246,10 @@ class Plans:
             places += [f"{path}=/opt" for path in plan.layer_dirs]
             variables["_LAMBDAD_PLACES"] = "\n".join(places)
         order.environ = [f"{name}={value}" for name, value in variables.items()]
+        order.extensions = [_extension_outside(plan, program) for program in plan.extensions]
+        theirs = dict(item.partition("=")[::2] for item in plan.extension_environ)
+        theirs |= {name: variables[name] for name in ("PWD", "TMPDIR", *_SEARCHED) if name in variables}
+        order.extension_environ = [f"{name}={value}" for name, value in theirs.items()]
 
 
 def _moved(text: str, moved: dict[str, str]) -> str:
@@ -246,6 +257,13 @@ def _moved(text: str, moved: dict[str, str]) -> str:
         if text == shown or text.startswith(shown + "/"):
             return real + text[len(shown) :]
     return text
+
+
+def _extension_outside(plan: Plan, program: str) -> str:
+    """Where an extension of /opt is on the host: in the last layer that has it."""
+    below = program[len("/opt") :]
+    found = [layer + below for layer in plan.layer_dirs if os.path.exists(layer + below)]
+    return found[-1] if found else program
 
 
 def _is_python(interpreter: str) -> bool:

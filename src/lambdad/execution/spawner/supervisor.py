@@ -28,6 +28,8 @@ HAS_TMP = 8
 NAMESPACES = 16
 WRAPPED = 32
 HAS_EVENTS = 64
+HAS_EXTENSIONS = 128
+HAS_HOSTS = 256
 
 FRAMES_DESCRIPTOR = 3
 _SAFE_DESCRIPTOR = 64
@@ -56,15 +58,20 @@ class Order:
         self.memory_bytes: int = values[7]
         """Where the kernel is to tell that the environment's memory has passed it."""
         self.flags: int = values[8]
+        self.extensions: list[str] = values[9]
+        """Programs that run beside the runtime."""
+        self.extension_environ: list[str] = values[10]
         self.seccomp = seccomp
         self.descriptors = descriptors
         waiting = list(descriptors)
         self.status = waiting.pop(0)
         self.output = waiting.pop(0)
         self.frames = self._take(waiting, HAS_FRAMES)
+        self.extension_output = self._take(waiting, HAS_EXTENSIONS)
         self.task = self._take(waiting, HAS_TASK)
         self.layers = self._take(waiting, HAS_LAYERS)
         self.tmp = self._take(waiting, HAS_TMP)
+        self.hosts = self._take(waiting, HAS_HOSTS)
         self.events: list[int] = []
         """Of the memory group: where to ask for events, the event, the counter."""
         if self.has(HAS_EVENTS):
@@ -111,19 +118,30 @@ def _supervise(order: Order, null: int, python_main: PythonMain | None) -> None:
         _attach(order.task, "/var/task")
         _attach(order.layers, "/opt")
         _attach(order.tmp, "/tmp")  # noqa: S108 - the environment's own
+        _attach(order.hosts, "/etc/hosts")
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC, "")
         socket.sethostname("localhost")
     else:
         # Its own session, so that nothing sent to the server's terminal reaches the function.
         os.setsid()
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    # They are started first, and then start at the same time as the runtime (AWS Lambda developer guide).
+    extensions = {}
+    waiting = []
+    for program in order.extensions:
+        pid, told_extension = _start_extension(order, null, program)
+        extensions[pid] = program
+        waiting.append(told_extension)
     told_end, tell_end = os.pipe()
     runtime = os.fork()
     if runtime == 0:
         _become_runtime(order, null, tell_end, python_main)
-    _settle_down(order, null, told_end)
+    waiting = _settle_down(order, null, told_end, waiting)
     failure = os.read(3, messages.MAXIMUM_SIZE)
     os.close(3)
+    for told_extension in waiting:
+        failure = os.read(told_extension, messages.MAXIMUM_SIZE) or failure
+        os.close(told_extension)
     _tell(4, failure or messages.encode(messages.RUNNING, runtime))
     if failure:
         os._exit(1)
@@ -132,7 +150,7 @@ def _supervise(order: Order, null: int, python_main: PythonMain | None) -> None:
         with contextlib.suppress(OSError):
             os.write(control, f"{event} {counter} {order.memory_bytes}".encode())
         syscalls.close_range(5)
-    _wait(runtime, namespaces)
+    _wait(runtime, extensions, namespaces)
 
 
 def _attach(tree: int, target: str) -> None:
@@ -140,19 +158,21 @@ def _attach(tree: int, target: str) -> None:
         syscalls.move_mount(tree, target)
 
 
-def _settle_down(order: Order, null: int, told_end: int) -> None:
+def _settle_down(order: Order, null: int, told_end: int, told_extensions: list[int]) -> list[int]:
     """The supervisor keeps the status socket and nothing else, and the rights of nobody."""
-    kept = [told_end, order.status, *order.events]
+    kept = [told_end, order.status, *order.events, *told_extensions]
     moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, _SAFE_DESCRIPTOR) for one in kept]
     for number in range(3):
         os.dup2(null, number)
     numbers = [os.dup2(one, number, inheritable=False) for number, one in enumerate(moved, start=3)]
-    order.status, order.events = numbers[1], numbers[2:]
+    order.status, rest = numbers[1], numbers[2:]
+    order.events, waiting = rest[: len(order.events)], rest[len(order.events) :]
     syscalls.close_range(3 + len(numbers))
     if order.uid:
         _drop_to(order.uid)
         # Changing the user has cleared it; and leaves the process undumpable, out of the function's reach.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    return waiting
 
 
 def _drop_to(uid: int) -> None:
@@ -161,12 +181,24 @@ def _drop_to(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _wait(runtime: int, namespaces: bool) -> None:
-    while True:
+def _wait(runtime: int, extensions: dict[int, str], namespaces: bool) -> None:
+    """Until the runtime and every extension have ended; extensions outlive the runtime, until the server has enough."""
+    running = {runtime, *extensions}
+    if extensions:
+
+        def pass_on(number: int, _frame: object) -> None:
+            if runtime in running:
+                os.kill(runtime, signal.SIGKILL if number == signal.SIGUSR1 else signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, pass_on)
+        signal.signal(signal.SIGUSR1, pass_on)
+    while running:
         pid, status = os.wait()
         if pid == runtime:
             _tell(4, messages.encode(messages.ENDED, status))
-            break
+        elif pid in extensions:
+            _tell(4, messages.encode(messages.EXTENSION_ENDED, extensions[pid], status))
+        running.discard(pid)
     if not namespaces:
         kill_children()
     os._exit(0)
@@ -227,6 +259,29 @@ def _become_runtime(order: Order, null: int, tell_end: int, python_main: PythonM
         os._exit(1)
 
 
+def _start_extension(order: Order, null: int, program: str) -> tuple[int, int]:
+    """Its pid, and where to read why it could not be executed; empty if it could."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(tell)
+        return pid, told
+    try:
+        wanted = [null, order.extension_output, order.extension_output]
+        moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, _SAFE_DESCRIPTOR) for one in [*wanted, tell]]
+        for number, descriptor in enumerate(moved[:3]):
+            os.dup2(descriptor, number)
+        tell = os.dup2(moved[3], 3, inheritable=False)
+        syscalls.close_range(4)
+        _restrict(order)
+        environ = dict(item.partition("=")[::2] for item in order.extension_environ)
+        _execute([program], environ, "/")
+    except OSError as error:
+        _tell(tell, messages.encode(messages.NOT_RUNNING, error.errno or errno.EIO, program, str(error)))
+    finally:
+        os._exit(1)
+
+
 def _restrict(order: Order) -> None:
     if order.has(NAMESPACES):
         os.setsid()
@@ -253,16 +308,20 @@ def _limit(which: int, value: int) -> None:
 
 
 def _exec(order: Order) -> None:
-    os.chdir(order.directory)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on
-        signal.signal(number, signal.SIG_DFL)
     argv: list[str] = order.argv
     try:
-        os.execve(argv[0], argv, order.environ)  # noqa: S606 - what was asked for
+        _execute(argv, order.environ, order.directory)
     except OSError as error:
         if not order.has(WRAPPED):
             raise _NotRunning(error, argv[0]) from None
         _exec_wrapper_as_a_shell_does(error, argv, order.environ)
+
+
+def _execute(argv: list[str], environ: dict[str, str], directory: str) -> NoReturn:
+    os.chdir(directory)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on
+        signal.signal(number, signal.SIG_DFL)
+    os.execve(argv[0], argv, environ)  # noqa: S606 - what was asked for
 
 
 def _exec_wrapper_as_a_shell_does(error: OSError, argv: list[str], environ: dict[str, str]) -> None:

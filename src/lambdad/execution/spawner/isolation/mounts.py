@@ -28,7 +28,6 @@ _ETC = (
     "crypto-policies",
     "gai.conf",
     "host.conf",
-    "hosts",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
@@ -130,6 +129,8 @@ def _add_system(place: str) -> None:
 
 
 def _add_etc(place: str, users: range) -> None:
+    with open(f"{place}/etc/hosts", "w") as hosts:
+        hosts.write(hosts_text("127.0.0.1"))
     for name in _ETC:
         source = os.path.realpath(f"/etc/{name}")
         target = f"{place}/etc/{name}"
@@ -146,6 +147,16 @@ def _add_etc(place: str, users: range) -> None:
     group = f"{USER_NAME}:x:{{0}}:\n"
     with open(f"{place}/etc/group", "w") as groups:
         groups.write("root:x:0:\n" + "".join(map(group.format, users)))
+
+
+def hosts_text(sandbox_address: str) -> str:
+    """The host's /etc/hosts, and the name under which an environment reaches itself (AWS Lambda developer guide)."""
+    try:
+        with open("/etc/hosts") as hosts:
+            text = hosts.read()
+    except OSError:
+        text = "127.0.0.1 localhost\n"
+    return f"{text.rstrip()}\n{sandbox_address} sandbox.localdomain sandbox\n"
 
 
 def _add_devices(place: str) -> None:
