@@ -19,6 +19,7 @@ from lambdad.execution.frames import FRAMES_FD_VARIABLE, FramesChannel, open_pai
 from lambdad.execution.runtime_api import RuntimeApi
 from lambdad.execution.runtimes.catalog import NODE_BOOTSTRAP, Credentials, Places, base_environment
 from tests.execution.recording import RecordedEvents, Told
+from tests.execution.scripted import no_extensions
 
 NODE = shutil.which("node") or "node"
 PYTHON_BOOTSTRAP = NODE_BOOTSTRAP.parents[1] / "python" / "bootstrap.py"
@@ -158,7 +159,7 @@ async def start(plan: Plan, folder: Path) -> Started:
     )
     theirs = None
     if plan.over_http:
-        api = await RuntimeApi.open(started.events)
+        api = await RuntimeApi.open(started.events, no_extensions())
         started.channel = api
         environ["AWS_LAMBDA_RUNTIME_API"] = api.address
     else:

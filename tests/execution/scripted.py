@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lambdad.clock import SystemClock
 from lambdad.domain.functions import FunctionVersion, LoggingConfig, State
 from lambdad.domain.invocations import Invocation, Outcome
 from lambdad.execution.calls import PendingCall
 from lambdad.execution.channel import ChannelEvents
+from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.sandbox import Booted, LaunchFailed
-from lambdad.execution.spawner.client import ProcessExit
+from lambdad.execution.spawner.client import PartEnd, ProcessExit
 
 REQUEST_ID = "11111111-2222-3333-4444-555555555555"
 
@@ -51,6 +54,21 @@ class ScriptedRuntime:
     paused: bool = False
     peak: int = 0
     initialization_type: str = "on-demand"
+    terminated: list[bool] = field(default_factory=list)
+    """SIGTERMs that the runtime got; True for SIGKILL."""
+    silenced: bool = False
+
+    extensions: ExtensionSession = field(init=False)
+    ended: Callable[[PartEnd], None] = field(init=False)
+
+    def watch_parts(self, ended: Callable[[PartEnd], None]) -> None:
+        self.ended = ended
+
+    def terminate(self, *, force: bool = False) -> None:
+        self.terminated.append(force)
+
+    def silence(self) -> None:
+        self.silenced = True
 
     def kill(self) -> None:
         self.killed = True
@@ -107,6 +125,7 @@ class ScriptedSandbox:
         environment_id: str,
         stream: str,
         events: ChannelEvents,
+        extensions: ExtensionSession,
         *,
         initialization_type: str = "on-demand",
     ) -> Booted:
@@ -116,6 +135,7 @@ class ScriptedSandbox:
         os.set_blocking(read_end, False)
         exited: asyncio.Future[ProcessExit] = asyncio.get_running_loop().create_future()
         runtime = ScriptedRuntime(events, environment_id, exited, write_end, initialization_type=initialization_type)
+        runtime.extensions = extensions
         self.all.append(runtime)
         self.boots.put_nowait(runtime)
         if self.ready_at_once:
@@ -163,7 +183,7 @@ class _Call(PendingCall):
         super().__init__(invocation)
         self._outcome = outcome
 
-    def finish(self, outcome: Outcome) -> None:
+    def answer(self, outcome: Outcome) -> None:
         self._outcome.set_result(outcome)
 
 
@@ -186,3 +206,18 @@ class Caller:
 
     async def result(self) -> Outcome:
         return await asyncio.wait_for(self.outcome, 5)
+
+
+class Nobody:
+    """Hears what extensions tell."""
+
+    def extension_ready(self) -> None:
+        pass
+
+    def extension_failed(self, error_type: str, reason: str) -> None:
+        pass
+
+
+def no_extensions() -> ExtensionSession:
+    """A session that nobody has registered in."""
+    return ExtensionSession(a_version(), Nobody(), SystemClock())

@@ -15,8 +15,8 @@ from lambdad.execution.log_lines import (
     SystemLines,
     Tracing,
     cut_tail,
+    environment_failed,
     iso_time,
-    runtime_exit,
     system_lines,
     timed_out,
 )
@@ -82,7 +82,7 @@ def test_text_reports_of_failed_inits(status: str, error_type: str | None, endin
 
 
 def test_lines_of_broken_environments() -> None:
-    assert runtime_exit(ID, "Runtime exited with error: exit status 1") == (
+    assert environment_failed(ID, "Runtime exited with error: exit status 1") == (
         f"RequestId: {ID} Error: Runtime exited with error: exit status 1\nRuntime.ExitError\n".encode()
     )
     assert timed_out(NOW, ID, 3) == f"2026-01-31T12:00:00.123Z {ID} Task timed out after 3.00 seconds\n\n".encode()

@@ -224,6 +224,7 @@ class Application:
             idle_timeout_s=settings.idle_timeout_s,
             freeze_after_s=settings.freeze_after_s,
         )
+        stack.push_async_callback(pool.ended)
         stack.callback(pool.stop)
         expiry = IdleExpiry(pool)
         await self._run_loop(expiry)

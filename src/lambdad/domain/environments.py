@@ -12,13 +12,15 @@ class State(IntEnum):
     """Where an execution environment is in its life."""
 
     STARTING = auto()
-    """The runtime boots and runs the function's module code."""
+    """The extensions start; the runtime boots and runs the function's module code."""
     READY = auto()
     """Initialised and free."""
     BUSY = auto()
     """One invocation runs."""
     ANSWERED = auto()
     """The caller has its answer; the runtime has not asked for the next invocation yet."""
+    FINISHING = auto()
+    """The caller has its answer, but there are extensions, and runtime or extensions still work on the invocation."""
     BROKEN = auto()
     """The runtime's process is gone or being killed. The environment (its /tmp, its log stream) stays, and the next
     invocation starts the runtime again (AWS: reset after timeout, crash or exit)."""
@@ -30,14 +32,16 @@ class Signal(IntEnum):
     """What happens to an execution environment."""
 
     READY = auto()
-    """The runtime asked for an invocation for the first time."""
+    """The runtime, and every extension, asked for an invocation for the first time."""
     INVOKE = auto()
     RESPONSE = auto()
     """A result, an error or the end of a stream from the runtime."""
+    RESPONSE_BEFORE_EXTENSIONS = auto()
+    """The same where there are extensions, whose work counts as part of the invocation."""
     NEXT = auto()
-    """The runtime asked for another invocation."""
+    """The runtime, and every extension that was told of the invocation, asked for another one."""
     BREAK = auto()
-    """Timeout, exit, crash, failed init."""
+    """Timeout, exit, crash, failed init; of the runtime or of an extension."""
     RESTART = auto()
     """The runtime is started again inside the same environment."""
     STOP = auto()
@@ -53,7 +57,13 @@ class IllegalTransition(Exception):
 NEXT_STATE: dict[State, dict[Signal, State]] = {
     State.STARTING: {Signal.READY: State.READY, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
     State.READY: {Signal.INVOKE: State.BUSY, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
-    State.BUSY: {Signal.RESPONSE: State.ANSWERED, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
+    State.BUSY: {
+        Signal.RESPONSE: State.ANSWERED,
+        Signal.RESPONSE_BEFORE_EXTENSIONS: State.FINISHING,
+        Signal.BREAK: State.BROKEN,
+        Signal.STOP: State.STOPPED,
+    },
+    State.FINISHING: {Signal.NEXT: State.READY, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
     State.ANSWERED: {Signal.NEXT: State.READY, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
     State.BROKEN: {Signal.RESTART: State.STARTING, Signal.BREAK: State.BROKEN, Signal.STOP: State.STOPPED},
     State.STOPPED: {},

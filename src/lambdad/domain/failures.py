@@ -37,10 +37,15 @@ def timed_out(request_id: str, timeout_s: float) -> bytes:
     return _payload("Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds")
 
 
+def signal_name(signal: int) -> str:
+    """Such as `killed`."""
+    return SIGNAL_NAMES.get(signal, f"signal {signal}")
+
+
 def exit_reason(status: int | None, signal: int | None) -> str:
     """The words for how a runtime's process ended; `status` 0 counts as no reason."""
     if signal:
-        return f"Runtime exited with error: signal: {SIGNAL_NAMES.get(signal, f'signal {signal}')}"
+        return f"Runtime exited with error: signal: {signal_name(signal)}"
     if status:
         return f"Runtime exited with error: exit status {status}"
     return "Runtime exited without providing a reason"
@@ -51,9 +56,9 @@ def exited(request_id: str, status: int | None, signal: int | None) -> bytes:
     return _payload("Runtime.ExitError", f"RequestId: {request_id} Error: {exit_reason(status, signal)}")
 
 
-def not_started(request_id: str, error_type: str, reason: str) -> bytes:
-    """The payload of a call whose runtime could not be started: `Runtime.InvalidEntrypoint` for a missing or
-    unexecutable bootstrap."""
+def environment_failed(request_id: str, error_type: str, reason: str) -> bytes:
+    """The payload of a call whose environment broke: `Runtime.InvalidEntrypoint` for a missing or unexecutable
+    bootstrap, `Runtime.ExitError`, `Extension.Crash` and so on."""
     return _payload(error_type, f"RequestId: {request_id} Error: {reason}")
 
 

@@ -57,6 +57,8 @@ class Outcome:
     billed_duration_ms: int = 0
     init_duration_ms: float | None = None
     """Set on a cold start."""
+    post_runtime_extensions_ms: float | None = None
+    """How long extensions worked on behind the answer; None where there are none."""
     max_memory_used_mb: int = 0
     trace_id: str = ""
     """The trace header that the function saw."""

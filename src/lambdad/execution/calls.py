@@ -35,11 +35,19 @@ class PendingCall:
         self.sink = sink
 
     def finish(self, outcome: Outcome) -> None:
-        """Answers the caller."""
+        """Answers the caller and ends the call."""
+        self.end()
+        self.answer(outcome)
+
+    def answer(self, outcome: Outcome) -> None:
+        """Answers the caller, while extensions still work on the invocation."""
         raise NotImplementedError
 
+    def end(self) -> None:
+        """The environment is free again."""
+
     def measured(self, outcome: Outcome) -> None:
-        """Follows at once; only now the outcome tells what memory was used."""
+        """Follows the end at once; only now the outcome tells what memory was used."""
 
 
 class GatheredStream:

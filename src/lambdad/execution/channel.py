@@ -57,5 +57,8 @@ class RuntimeChannel(Protocol):
     def resume(self) -> None:
         """Takes the response again; harmless without a pause."""
 
+    def silence(self) -> None:
+        """Nothing more is told, and nothing more may be delivered; the runtime does not notice."""
+
     def close(self) -> None:
         """Frees the server's descriptors; the runtime is not told."""

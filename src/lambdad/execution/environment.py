@@ -14,7 +14,6 @@ How AWS treats failures, and so does this (AWS: recorded 2024 to 2025; developer
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from typing import Protocol
@@ -22,18 +21,20 @@ from typing import Protocol
 from lambdad.clock import Clock
 from lambdad.domain import failures
 from lambdad.domain.environments import NEXT_STATE, IllegalTransition, Signal, State
+from lambdad.domain.extensions import ShutdownReason, crash_reason
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.invocations import Ending, Outcome
+from lambdad.execution.boot import Boot
 from lambdad.execution.calls import GatheredStream, PendingCall
 from lambdad.execution.deadlines import Deadlines
+from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.freezing import Freezing
+from lambdad.execution.held import HeldCall
 from lambdad.execution.journal import Journal, RuntimeVersion
 from lambdad.execution.log_capture import LogCapture
 from lambdad.execution.log_lines import SystemLines
-from lambdad.execution.sandbox import ON_DEMAND, Booted, LaunchFailed, LogStream, Sandbox
-from lambdad.execution.spawner.client import ProcessExit
-
-logger = logging.getLogger(__name__)
+from lambdad.execution.sandbox import ON_DEMAND, LogStream, Sandbox
+from lambdad.execution.spawner.client import PartEnd, ProcessExit
 
 INIT_LIMIT_S = 10.0
 """Init of an on-demand environment (AWS Lambda developer guide)."""
@@ -41,8 +42,9 @@ NEXT_GRACE_S = 0.05
 """How long a call may wait for a runtime that has answered but not yet asked for the next invocation."""
 PREPARED_INIT_LIMIT_S = 130.0
 """Init ahead of calls; the function's timeout where that is longer (AWS Lambda developer guide)."""
-EXIT_GRACE_S = 0.25
-"""How long a runtime that closed its channel may take to end before it is killed."""
+
+
+_NEVER_FREE = (State.STOPPED, State.FINISHING)
 
 
 class Owner(Protocol):
@@ -93,22 +95,20 @@ class Environment:
         self._loop = asyncio.get_running_loop()
         self._time = time.monotonic  # uvloop's own clock counts whole milliseconds
         self._capture = LogCapture(log_stream, clock, version.logging)
-        self._journal = Journal(self._capture, lines, runtime_version, clock)
-        self._booted: Booted | None = None
-        self._dying: Booted | None = None  # killed, perhaps not gone yet; /tmp is shared with the next runtime
-        self._boot_task: asyncio.Task[None] | None = None
-        self._boot_started = 0.0
+        self._journal = Journal(self._capture, lines, runtime_version, clock, version, environment_id)
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        """Done when the environment was stopped and nothing of it runs any more."""
+        self._boot: Boot | None = None  # what runs, or is being started
+        self._last: Boot | None = None  # the latest one, which perhaps is not gone yet
         self._boots = 0
-        self._was_ready = False  # the runtime was quicker than the spawner's answer
+        self._extensions: ExtensionSession | None = None  # of what runs, if an extension has registered
         self._suppressed = False  # init runs inside the invocation, under its timeout
-        self._init_error: tuple[str, bytes] | None = None
         self._init_duration_ms: float | None = None
         self._call: PendingCall | None = None
+        self._held: HeldCall | None = None  # answered; extensions still work on it
         self._waiting: PendingCall | None = None  # accepted while the runtime had not asked for the next one yet
         self._waiting_timer: asyncio.TimerHandle | None = None
-        self._exit_timer: asyncio.TimerHandle | None = None
         self._invoke_started = 0.0
-        self._start_logged = False
         self._peak_kib = 0
         self._gathered = GatheredStream("")
 
@@ -127,11 +127,11 @@ class Environment:
             self._call = call
             self._invoke_started = self._time()
             self._capture.begin(tail=call.invocation.wants_tail)
-            self._boot(suppressed=self._boots > 0)
+            self._start_boot(suppressed=self._boots > 0)
 
     def initialise(self) -> None:
         """Runs init ahead of any call. The owner is told that the environment is free, or that it is lost."""
-        self._boot(suppressed=False)
+        self._start_boot(suppressed=False)
 
     def stop(self) -> None:
         """Ends the environment for good. A call in progress is answered as if the process had been killed."""
@@ -142,15 +142,22 @@ class Environment:
         call, self._call = self._call, None
         if call is not None:
             self._finish_broken(call, failures.exited(call.invocation.request_id, None, 9), "Runtime.ExitError")
-        self._end_runtime()
+        self._let_go_of_held(Ending.FAILURE)
+        self._end_boot(ShutdownReason.SPINDOWN)
         self._hand_back_waiting()
-        self._capture.close()
-        if self._boot_task is None:
+        if self._last is None or self._last.gone.done():
             self._release()
+        else:
+            self._last.gone.add_done_callback(lambda _: self._release())
+
+    def _release(self) -> None:
+        self._capture.close()
+        self._sandbox.release(self.id)
+        self.gone.set_result(None)
 
     @property
     def is_free(self) -> bool:
-        return self._call is None and self._waiting is None and self.state is not State.STOPPED
+        return self._call is None and self._waiting is None and self.state not in _NEVER_FREE
 
     @property
     def is_warm(self) -> bool:
@@ -158,112 +165,141 @@ class Environment:
         return self.state in (State.READY, State.ANSWERED)
 
     def idle_mark(self) -> float | None:
-        """The start of the last invocation while the runtime waits for the next one (Freezable)."""
-        return self._invoke_started if self.state is State.READY and self.is_free else None
+        """The start of the last invocation while everything waits for the next one and no telemetry is on its way
+        (Freezable)."""
+        if self.state is not State.READY or not self.is_free:
+            return None
+        if self._extensions is not None and not self._extensions.telemetry.is_flushed:
+            return None
+        return self._invoke_started
 
     def freeze(self) -> None:
         """Stops everything in the environment until `thaw`, `invoke` or its end."""
-        if self._booted is not None:
+        if self._boot is not None and self._boot.booted is not None:
             self.is_frozen = True
-            self._booted.process.freeze()
+            self._boot.booted.process.freeze()
 
     def thaw(self) -> None:
         """Lets a frozen environment run; it is frozen again when it stays idle."""
-        if self.is_frozen and self._booted is not None:
+        if self.is_frozen and self._boot is not None and self._boot.booted is not None:
             self.is_frozen = False
-            self._booted.process.thaw()
+            self._boot.booted.process.thaw()
             self._freezing.watch(self)
 
+    @property
+    def is_shutting_down(self) -> bool:
+        """It was stopped, and what runs in it has some time left to end."""
+        return self._last is not None and self._last.is_shutting_down
+
     def pause_stream(self) -> None:
-        if self._booted is not None:
-            self._booted.channel.pause()
+        if self._boot is not None and self._boot.booted is not None:
+            self._boot.booted.channel.pause()
 
     def resume_stream(self) -> None:
-        if self._booted is not None:
-            self._booted.channel.resume()
+        if self._boot is not None and self._boot.booted is not None:
+            self._boot.booted.channel.resume()
 
-    # --- booting ---
+    # --- init: what the boot tells (BootEvents) ---
 
-    def _boot(self, *, suppressed: bool) -> None:
+    def _start_boot(self, *, suppressed: bool) -> None:
         self._step(Signal.RESTART)
         self._suppressed = suppressed
-        self._init_error = None
-        self._was_ready = False
-        self._boot_task = self._loop.create_task(self._start_runtime())
+        self._boot = self._last = Boot(
+            self,
+            self._sandbox,
+            self.version,
+            self.id,
+            self._stream_name,
+            self._initialization_type,
+            capture=self._capture,
+            clock=self._clock,
+            before=self._last,
+        )
 
-    async def _start_runtime(self) -> None:
-        if self._dying is not None:
-            await self._dying.process.exited
-            self._dying = None
-        try:
-            self._boots += 1
-            self._boot_started = self._time()
-            if not self._suppressed:
-                self._journal.init_started()
-            self._watch(
-                self._boot_started + self._init_limit_s()
-                if not self._suppressed
-                else self._invoke_started + self.version.timeout_s
-            )
-            booted = await self._sandbox.boot(
-                self.version, self.id, self._stream_name, self, initialization_type=self._initialization_type
-            )
-        except LaunchFailed as error:
-            self._boot_task = None
-            self._launch_failed(str(error), error.error_type)
-            return
-        except Exception as error:
-            logger.exception("environment %s of %s could not be started", self.id, self.version.arn)
-            self._boot_task = None
-            self._launch_failed(f"lambdad could not start the environment: {error}", "Runtime.Unknown")
-            return
-        self._boot_task = None
-        self._booted = booted
-        if self.state is not State.STARTING:  # stopped or timed out while it was being launched
-            self._end_runtime()
-            if self.state is State.STOPPED:
-                self._release()
-            return
-        self._capture.attach(booted.log_descriptor)
-        self._freezing.watch(self)
-        booted.process.exited.add_done_callback(lambda future: self._process_exited(booted, future.result()))
-        if self._was_ready:
-            self.ready()
+    def boot_begins(self) -> None:
+        boot = self._boot
+        assert boot is not None
+        self._boots += 1
+        self._journal.init_started("invoke" if self._suppressed else "init", self._initialization_type)
+        self._watch(
+            boot.started + self._init_limit_s()
+            if not self._suppressed
+            else self._invoke_started + self.version.timeout_s
+        )
 
     def _init_limit_s(self) -> float:
         if self._call is not None:
             return INIT_LIMIT_S
         return max(PREPARED_INIT_LIMIT_S, float(self.version.timeout_s))
 
-    def _launch_failed(self, reason: str, error_type: str) -> None:
-        if self.state is State.STOPPED:
-            self._release()
-            return
-        if self.state is not State.STARTING:
-            return
-        call = self._call
-        request_id = call.invocation.request_id if call else ""
-        payload = failures.not_started(request_id, error_type, reason)
-        self._init_broke(error_type, payload, Ending.FAILURE)
+    def boot_failed(self, reason: str, error_type: str) -> None:
+        if self.state is State.STARTING:
+            self._init_broke(error_type, failures.environment_failed(self._request_id, error_type, reason))
 
-    # --- what the runtime tells (ChannelEvents) ---
+    def boot_runs(self) -> None:
+        self._freezing.watch(self)
+        self._look_at_init()
 
     def ready(self) -> None:
-        if self.state is not State.STARTING:
+        boot = self._boot
+        if self.state is not State.STARTING or boot is None or boot.runtime_is_ready:
             return
-        if self._booted is None:
-            self._was_ready = True
+        boot.runtime_is_ready = True
+        self._journal.init_runtime_done(self._phase, "success")
+        self._look_at_init()
+
+    def init_failed(self, error_type: str, body: bytes) -> None:
+        if self.state is State.STARTING and self._boot is not None:
+            self._boot.init_error = (error_type, body)
+
+    def _look_at_init(self) -> None:
+        """Init is over when the runtime, and every extension, waits for an invocation."""
+        boot = self._boot
+        assert boot is not None
+        if boot.booted is None or not boot.runtime_is_ready or not boot.session.registry.is_init_complete:
             return
         self._deadlines.discard(self)
         self._step(Signal.READY)
+        elapsed_ms = (self._time() - boot.started) * 1000
         if not self._suppressed and self._call is not None:  # else it is no part of the first invocation
-            self._init_duration_ms = (self._time() - self._boot_started) * 1000
+            self._init_duration_ms = elapsed_ms
         self._capture.drain()
+        boot.session.init_over()
+        self._extensions = None if boot.session.is_empty else boot.session
+        self._journal.init_succeeded(elapsed_ms, self._phase, boot.session.registry.registered)
         call, self._call = self._call, None
         if call is not None:
             self._deliver(call)
         else:
             self._owner.environment_free(self)
+
+    @property
+    def _phase(self) -> str:
+        return "invoke" if self._suppressed else "init"
+
+    @property
+    def _request_id(self) -> str:
+        return self._call.invocation.request_id if self._call is not None else ""
+
+    # --- what extensions tell (ExtensionEvents) ---
+
+    def extension_ready(self) -> None:
+        if self.state is State.STARTING:
+            self._look_at_init()
+        elif self.state is State.FINISHING:
+            self._look_at_held()
+
+    def extension_failed(self, error_type: str, reason: str) -> None:
+        self._environment_failed(error_type, reason)
+
+    def extension_ended(self, end: PartEnd) -> None:
+        if end.oom_killed:
+            self.runtime_ended(ProcessExit(status=None, signal=9, oom_killed=True, peak_kib=0))
+        else:
+            name = failures.signal_name(end.signal) if end.signal else ""
+            self._environment_failed("Extension.Crash", crash_reason(end.status, name))
+
+    # --- what the runtime tells (ChannelEvents) ---
 
     def responded(self, body: bytes, content_type: str, peak_kib: int) -> None:
         self._answered(Outcome(payload=body, content_type=content_type), peak_kib)
@@ -271,11 +307,9 @@ class Environment:
     def failed(self, error_type: str, body: bytes, peak_kib: int) -> None:
         self._answered(Outcome(payload=body, ending=Ending.ERROR, error_type=error_type), peak_kib)
 
-    def init_failed(self, error_type: str, body: bytes) -> None:
-        if self.state is State.STARTING:
-            self._init_error = (error_type, body)
-
     def stream_started(self, content_type: str) -> None:
+        if self._extensions is not None:
+            self._journal.response_started()
         call = self._call
         if call is not None and call.sink is not None:
             call.sink.started(content_type, self)
@@ -283,6 +317,8 @@ class Environment:
             self._gathered = GatheredStream(content_type)
 
     def stream_chunk(self, data: bytes) -> None:
+        if self._extensions is not None:
+            self._journal.produced(len(data))
         call = self._call
         if call is not None and call.sink is not None:
             call.sink.chunk(data)
@@ -309,6 +345,8 @@ class Environment:
         self._answered(Outcome(payload=payload, ending=Ending.ERROR, error_type="Function.ResponseSizeTooLarge"), 0)
 
     def next_requested(self) -> None:
+        if self.state is State.FINISHING:
+            self._held_runtime_done()
         if self.state is not State.ANSWERED:
             return
         self._step(Signal.NEXT)
@@ -320,14 +358,14 @@ class Environment:
             self._deliver(waiting)
 
     def channel_closed(self) -> None:
-        # The spawner tells how the process ended. One that closed the channel and lives on is of no use any more.
-        if self.state is not State.STOPPED and self._booted is not None and self._exit_timer is None:
-            self._exit_timer = self._loop.call_later(EXIT_GRACE_S, self._booted.process.kill)
+        if self._boot is not None:
+            self._boot.channel_closed()
 
     # --- one invocation ---
 
     def _deliver(self, call: PendingCall) -> None:
-        booted = self._booted
+        assert self._boot is not None
+        booted = self._boot.booted
         assert booted is not None
         self._step(Signal.INVOKE)
         self._call = call
@@ -346,6 +384,8 @@ class Environment:
         invocation.deadline_ms = int((time.time() + remaining_s) * 1000)
         # The function runs while the rest is noted. Nothing of it is read before this turn of the event loop ends.
         booted.channel.deliver(invocation)
+        if self._extensions is not None:
+            self._extensions.registry.invoke(invocation)
         self._watch(now + remaining_s)
         self._journal.invocation_started(time_ms, invocation)
 
@@ -354,22 +394,20 @@ class Environment:
         if call is None or self.state is not State.BUSY:
             return
         duration_ms = (self._time() - self._invoke_started) * 1000
+        self._peak_kib = max(self._peak_kib, peak_kib)
+        self._call = None
+        if self._extensions is not None:
+            self._hold(call, outcome, duration_ms)
+            return
         self._deadlines.discard(self)
         self._step(Signal.RESPONSE)
-        self._call = None
-        self._peak_kib = max(self._peak_kib, peak_kib)
         self._finish(call, outcome, duration_ms)
         self._owner.environment_free(self)
 
     def _finish(self, call: PendingCall, outcome: Outcome, duration_ms: float) -> None:
         """Answers the caller and ends the invocation's log, in one turn of the event loop: nobody can read the log in
         between, and the caller has the answer sooner."""
-        init_ms, self._init_duration_ms = self._init_duration_ms, None
-        outcome.duration_ms = duration_ms
-        outcome.log_stream = self._stream_name
-        outcome.init_duration_ms = init_ms
-        # Since August 2025 a cold start bills init and duration together (AWS documentation).
-        outcome.billed_duration_ms = math.ceil(duration_ms if init_ms is None else init_ms + duration_ms)
+        self._measure(outcome, duration_ms)
         if call.invocation.wants_tail:
             self._report(call, outcome)
             call.finish(outcome)
@@ -380,18 +418,85 @@ class Environment:
                 self._report(call, outcome)
         call.measured(outcome)
 
-    def _report(self, call: PendingCall, outcome: Outcome) -> None:
-        """Ends the invocation's log, and fills in what is known only now."""
+    def _measure(self, outcome: Outcome, duration_ms: float) -> None:
+        init_ms, self._init_duration_ms = self._init_duration_ms, None
+        outcome.duration_ms = duration_ms
+        outcome.log_stream = self._stream_name
+        outcome.init_duration_ms = init_ms
+        # Since August 2025 a cold start bills init and duration together (AWS documentation).
+        outcome.billed_duration_ms = math.ceil(duration_ms if init_ms is None else init_ms + duration_ms)
+
+    def _report(self, call: PendingCall, outcome: Outcome, ending: Ending | None = None, error_type: str = "") -> None:
+        """Ends the invocation's log, and fills in what is known only now. `ending` and `error_type` are the log's
+        alone; None for those of the outcome."""
         self._capture.drain()
         outcome.max_memory_used_mb = self._max_memory_mb()
-        self._journal.invocation_ended(call.invocation, outcome)
+        if ending is None:
+            ending, error_type = outcome.ending, outcome.error_type
+        self._journal.invocation_ended(call.invocation, outcome, ending, error_type)
 
     def _max_memory_mb(self) -> int:
-        booted = self._booted
-        if booted is not None:
-            peak_kib = booted.process.peak_kib()
-            self._peak_kib = max(self._peak_kib, peak_kib)
+        if self._boot is not None:
+            self._peak_kib = max(self._peak_kib, self._boot.measure())
         return self._peak_kib // 1024
+
+    # --- an invocation that extensions work on ---
+
+    def _hold(self, call: PendingCall, outcome: Outcome, duration_ms: float) -> None:
+        """The caller has the answer now; the invocation ends when the runtime, and every extension that was told of
+        it, asks for the next one. A caller who wants the log's tail waits until the log is complete."""
+        self._step(Signal.RESPONSE_BEFORE_EXTENSIONS)
+        self._measure(outcome, duration_ms)
+        self._held = HeldCall(call, outcome, answered=self._time())
+        self._journal.response_sent(outcome)
+        if not call.invocation.wants_tail:
+            call.answer(outcome)
+
+    def _held_runtime_done(self) -> None:
+        held = self._held
+        if held is None or held.runtime_is_done:
+            return
+        held.runtime_is_done = True
+        self._capture.drain()
+        self._journal.runtime_done(held.call.invocation, held.outcome.ending, held.outcome.error_type)
+        self._look_at_held()
+
+    def _look_at_held(self) -> None:
+        held = self._held
+        extensions = self._extensions
+        if held is None or extensions is None or not held.runtime_is_done or not extensions.registry.is_idle:
+            return
+        self._deadlines.discard(self)
+        self._step(Signal.NEXT)
+        self._finish_held(held, (self._time() - self._invoke_started) * 1000)
+        extensions.telemetry.flush()  # the environment may be frozen from now on
+        self._owner.environment_free(self)
+
+    def _finish_held(
+        self, held: HeldCall, duration_ms: float, ending: Ending | None = None, error_type: str = ""
+    ) -> None:
+        """`ending` is set where extensions, or the runtime behind its answer, spoiled the rest of the invocation; the
+        answer itself stands."""
+        self._held = None
+        outcome = held.outcome
+        self._init_duration_ms = outcome.init_duration_ms
+        self._measure(outcome, duration_ms)
+        outcome.post_runtime_extensions_ms = max(duration_ms - (held.answered - self._invoke_started) * 1000, 0.0)
+        self._report(held.call, outcome, ending, error_type)
+        if held.call.invocation.wants_tail:
+            held.call.answer(outcome)
+        held.call.end()
+        held.call.measured(outcome)
+
+    def _let_go_of_held(self, ending: Ending, error_type: str = "Runtime.ExitError") -> bool:
+        """Ends a held invocation that breaks; whether there was one."""
+        held = self._held
+        if held is None:
+            return False
+        is_timeout = ending is Ending.TIMEOUT
+        duration_ms = self.version.timeout_s * 1000.0 if is_timeout else (self._time() - self._invoke_started) * 1000
+        self._finish_held(held, duration_ms, ending, error_type)
+        return True
 
     # --- endings ---
 
@@ -399,6 +504,11 @@ class Environment:
         """The function's timeout, or the limit of init."""
         if self.state is State.STARTING and not self._suppressed:
             self._init_timed_out()
+            return
+        if self.state is State.FINISHING:
+            self._break(ShutdownReason.TIMEOUT)
+            self._let_go_of_held(Ending.TIMEOUT, "Sandbox.Timedout")
+            self._owner.environment_free(self)
             return
         call = self._call
         if call is None:
@@ -411,63 +521,62 @@ class Environment:
         )
         if self.state is State.STARTING:
             self._log_start_of_broken_init(call)
-        self._break()
+        self._break(ShutdownReason.TIMEOUT)
         self._call = None
         # Duration is the configured timeout exactly, not what was measured (AWS: raw logs of 2025).
         self._finish(call, outcome, timeout_s * 1000)
         self._owner.environment_free(self)
 
     def _init_timed_out(self) -> None:
+        assert self._boot is not None
         self._capture.drain()
-        elapsed_ms = (self._time() - self._boot_started) * 1000
-        self._journal.init_ended(elapsed_ms, "init", "timeout", None)
-        self._break()
+        elapsed_ms = (self._time() - self._boot.started) * 1000
+        self._journal.init_ended(elapsed_ms, "init", "timeout", None, self._boot.session.registry.all)
+        self._break(ShutdownReason.TIMEOUT)
         self._try_init_again()
 
-    def _process_exited(self, booted: Booted, end: ProcessExit) -> None:
-        if self._exit_timer is not None:
-            self._exit_timer.cancel()
-            self._exit_timer = None
-        if booted is not self._booted or self.state is State.STOPPED:
-            return
-        if self.state is State.BROKEN:
-            return
+    def runtime_ended(self, end: ProcessExit) -> None:
         self._peak_kib = max(self._peak_kib, end.peak_kib)
-        call = self._call
         error_type = "Runtime.OutOfMemory" if end.oom_killed else "Runtime.ExitError"
-        if self.state is State.STARTING:
-            if self._init_error is not None:
-                error_type, payload = self._init_error
-            else:
-                request_id = call.invocation.request_id if call else ""
-                # Out of memory is told in the log only: the caller reads "signal: killed" (AWS: log of 2026).
-                payload = failures.exited(request_id, end.status, 9 if end.oom_killed else end.signal)
-            self._init_broke(error_type, payload, Ending.FAILURE)
-        elif self.state is State.BUSY and call is not None:
-            signal = 9 if end.oom_killed else end.signal
-            self._capture.drain()
-            self._break()
-            self._call = None
-            reason = failures.exit_reason(end.status, signal)
-            self._journal.runtime_exited(call.invocation, reason)
-            payload = failures.exited(call.invocation.request_id, end.status, signal)
-            self._finish_broken(call, payload, error_type)
-            self._owner.environment_free(self)
+        # Out of memory is told in the log only: the caller reads "signal: killed" (AWS: log of 2026).
+        signal = 9 if end.oom_killed else end.signal
+        boot = self._boot
+        if self.state is State.STARTING and boot is not None and boot.init_error is not None:
+            self._init_broke(*boot.init_error)
         else:
-            self._capture.drain()
-            self._break()
+            self._environment_failed(error_type, failures.exit_reason(end.status, signal), "Runtime.ExitError")
+
+    def _environment_failed(self, error_type: str, reason: str, told_type: str = "") -> None:
+        """The runtime or an extension is gone: what runs ends. The caller is told `told_type`, if it is another."""
+        told_type = told_type or error_type
+        if self.state is State.STARTING:
+            self._init_broke(error_type, failures.environment_failed(self._request_id, told_type, reason))
+            return
+        call, self._call = self._call, None
+        invocation = call.invocation if call is not None else self._held.call.invocation if self._held else None
+        self._capture.drain()
+        self._break(ShutdownReason.FAILURE)
+        if invocation is None:
             self._hand_back_waiting()
             self._owner.environment_lost(self)
+            return
+        self._journal.environment_failed(invocation, reason, told_type)
+        if call is not None:
+            payload = failures.environment_failed(invocation.request_id, told_type, reason)
+            self._finish_broken(call, payload, error_type)
+        else:
+            self._let_go_of_held(Ending.FAILURE, error_type)
+        self._owner.environment_free(self)
 
-    def _init_broke(self, error_type: str, payload: bytes, ending: Ending) -> None:
+    def _init_broke(self, error_type: str, payload: bytes) -> None:
         """Init ended in an error or an exit: once more inside the invocation, then the caller is told."""
+        assert self._boot is not None
         self._deadlines.discard(self)
         self._capture.drain()
-        elapsed_ms = (self._time() - self._boot_started) * 1000
+        elapsed_ms = (self._time() - self._boot.started) * 1000
         suppressed = self._suppressed
-        phase = "invoke" if suppressed else "init"
-        self._journal.init_ended(elapsed_ms, phase, "error", error_type)
-        self._break()
+        self._journal.init_ended(elapsed_ms, self._phase, "error", error_type, self._boot.session.registry.all)
+        self._break(ShutdownReason.FAILURE)
         if not suppressed:
             self._try_init_again()
             return
@@ -476,7 +585,7 @@ class Environment:
             self._owner.environment_lost(self)
             return
         self._log_start_of_broken_init(call)
-        self._finish_broken(call, payload, error_type, ending)
+        self._finish_broken(call, payload, error_type)
         self._owner.environment_free(self)
 
     def _try_init_again(self) -> None:
@@ -484,46 +593,30 @@ class Environment:
             self._owner.environment_lost(self)
             return
         self._invoke_started = self._time()
-        self._boot(suppressed=True)
+        self._start_boot(suppressed=True)
 
     def _log_start_of_broken_init(self, call: PendingCall) -> None:
         self._journal.invocation_started(self._clock.time_ms(), call.invocation)
 
-    def _finish_broken(
-        self, call: PendingCall, payload: bytes, error_type: str, ending: Ending = Ending.FAILURE
-    ) -> None:
-        outcome = Outcome(payload=payload, ending=ending, error_type=error_type)
+    def _finish_broken(self, call: PendingCall, payload: bytes, error_type: str) -> None:
+        outcome = Outcome(payload=payload, ending=Ending.FAILURE, error_type=error_type)
         self._finish(call, outcome, (self._time() - self._invoke_started) * 1000)
 
-    def _break(self) -> None:
+    def _break(self, reason: ShutdownReason) -> None:
         self._deadlines.discard(self)
         self._step(Signal.BREAK)
         self.idle_since = self._clock.monotonic()
-        self._end_runtime()
+        self._end_boot(reason)
 
-    def _end_runtime(self) -> None:
-        """Kills what runs and frees the server's ends. The process is waited for before the next boot."""
-        if self._exit_timer is not None:
-            self._exit_timer.cancel()
-            self._exit_timer = None
+    def _end_boot(self, reason: ShutdownReason) -> None:
+        """Ends what runs. The next boot waits until it is gone."""
+        boot, self._boot = self._boot, None
+        self._extensions = None
         self._freezing.discard(self)
         self.is_frozen = False
-        booted = self._booted
-        if booted is None:
-            return
-        self._capture.drain()
-        self._capture.detach()
-        booted.channel.close()
-        self._max_memory_mb()
-        self._booted = None
-        self._dying = booted
-        booted.process.kill()
-
-    def _release(self) -> None:
-        if self._dying is None:
-            self._sandbox.release(self.id)
-        else:
-            self._dying.process.exited.add_done_callback(lambda _: self._sandbox.release(self.id))
+        if boot is not None:
+            boot.end(reason)
+            self._peak_kib = max(self._peak_kib, boot.peak_kib)
 
     # --- small steps ---
 

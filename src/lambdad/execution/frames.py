@@ -161,6 +161,13 @@ class FramesChannel:
         elif self._state is not State.CLOSED:
             raise RuntimeError(f"the runtime is {self._state.value}: it cannot take another invocation")
 
+    def silence(self) -> None:
+        if self._state is not State.CLOSED:
+            self._state = State.ENDING
+            self._pending = None
+            self._loop.remove_reader(self._sock)
+            self._stop_writing()
+
     def close(self) -> None:
         if self._state is State.CLOSED:
             return

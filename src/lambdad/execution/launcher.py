@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from lambdad.domain.credentials import TemporaryCredentials
+from lambdad.domain.extensions import DIRECTORY, MAX_EXTENSIONS, visible_variables
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.lifecycle import PrepareFailure
 from lambdad.domain.logs import RECORD_NEWLINE
 from lambdad.execution import frames
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
-from lambdad.execution.runtime_api.server import RuntimeApi
+from lambdad.execution.extensions.found import external_extensions
+from lambdad.execution.extensions.session import ExtensionSession
+from lambdad.execution.runtime_api.server import ExtensionsApi, RuntimeApi
 from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreter, Interpreters
 from lambdad.execution.sandbox import ON_DEMAND, Booted, LaunchFailed
@@ -30,17 +34,52 @@ def record_newline(version: FunctionVersion) -> bytes:
     return RECORD_NEWLINE if boot is not None and boot.kind in FRAMES_KINDS else b"\r"
 
 
-class _Ends:
-    """The server's ends of a runtime that is being started, for when the start fails."""
+def _failure(error: LaunchError, extensions: ExtensionSession) -> LaunchFailed:
+    if error.path.startswith(f"{DIRECTORY}/"):
+        # The two words that public logs of AWS show.
+        reason = "PermissionDenied" if error.errno == errno.EACCES else "UnknownError"
+        extensions.registry.launch_failed(error.path.rpartition("/")[2], reason)
+        return LaunchFailed(str(error), "Extension.LaunchError")
+    return LaunchFailed(str(error), "Runtime.InvalidEntrypoint" if error.is_entry_point else "Runtime.Unknown")
 
-    def __init__(self, log_descriptor: int) -> None:
+
+def _sandbox_address(environment_id: str) -> str:
+    """The loopback address of an environment's own, so that the listeners of two of them do not get into each
+    other's way although they share the host's network."""
+    first, second, third = bytes.fromhex(environment_id[:6])
+    return f"127.{first or 1}.{second}.{third % 254 + 1}"
+
+
+class _Ends:
+    """The server's ends of a boot, closed again when the start fails; and the other ends, closed after it anyhow."""
+
+    def __init__(self) -> None:
         self.channel: RuntimeChannel | None = None
-        self._log_descriptor = log_descriptor
+        self.extensions_api: ExtensionsApi | None = None
+        self.frames: socket.socket | None = None
+        self._pipes: list[int] = []
+        self._theirs: list[int] = []
+
+    def open_output(self) -> tuple[int, int]:
+        """A pipe for what is printed: our non-blocking read end, and the write end."""
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(ours, False)
+        self._pipes.append(ours)
+        self._theirs.append(theirs)
+        return ours, theirs
 
     def close(self) -> None:
-        os.close(self._log_descriptor)
-        if self.channel is not None:
-            self.channel.close()
+        for pipe in self._pipes:
+            os.close(pipe)
+        for end in (self.channel, self.extensions_api):
+            if end is not None:
+                end.close()
+
+    def close_theirs(self) -> None:
+        for descriptor in self._theirs:
+            os.close(descriptor)
+        if self.frames is not None:
+            self.frames.close()
 
 
 class Launcher:
@@ -88,6 +127,7 @@ class Launcher:
         environment_id: str,
         stream: str,
         events: ChannelEvents,
+        extensions: ExtensionSession,
         *,
         initialization_type: str = ON_DEMAND,
     ) -> Booted:
@@ -104,48 +144,70 @@ class Launcher:
         layer_dirs: tuple[str, ...] = ()
         if version.layers:
             layer_dirs = (str(await self._layers_tree([layer.code_sha256 for layer in version.layers])),)
-        log_read, log_write = os.pipe2(os.O_CLOEXEC)
-        ends = _Ends(log_read)
+        programs = self._programs(layer_dirs, extensions)
+        ends = _Ends()
         try:
-            os.set_blocking(log_read, False)
-            theirs: socket.socket | None = None
-            address = None
+            log_read, log_write = ends.open_output()
+            extension_log_read, extension_log_write = ends.open_output() if programs else (-1, None)
             if boot.kind in FRAMES_KINDS:
-                ours, theirs = frames.open_pair()
+                ours, ends.frames = frames.open_pair()
                 ends.channel = frames.FramesChannel(ours, events)
+                ends.extensions_api = ExtensionsApi(events, extensions)
+                address = ends.extensions_api.address
             else:
-                runtime_api = await RuntimeApi.open(events)
+                runtime_api = await RuntimeApi.open(events, extensions)
                 ends.channel, address = runtime_api, runtime_api.address
+            environ = self._variables(version, stream, address, initialization_type)
+            sandbox_address = _sandbox_address(environment_id) if programs and self._spawner.has_namespaces else ""
+            if sandbox_address:
+                extensions.telemetry.address = sandbox_address
             plan = LaunchPlan(
                 environment_id=environment_id,
                 runtime_kind=boot.kind,
                 interpreter=interpreter.path if interpreter else "",
                 argv=self._arguments(version, interpreter),
-                environ=self._variables(version, stream, address, initialization_type),
+                environ=environ,
                 task_dir=str(task_dir),
                 layer_dirs=layer_dirs,
                 memory_mb=version.memory_mb,
                 tmp_mb=version.ephemeral_mb,
-                frames_fd=theirs.fileno() if theirs else None,
+                frames_fd=ends.frames.fileno() if ends.frames else None,
                 log_fd=log_write,
+                extensions=programs,
+                extension_environ=visible_variables(environ) if programs else {},
+                extension_log_fd=extension_log_write,
+                sandbox_address=sandbox_address,
             )
-            try:
-                process = await self._spawner.launch(plan)
-            finally:
-                if theirs is not None:
-                    theirs.close()
+            process = await self._spawner.launch(plan)
         except LaunchError as error:
             ends.close()
-            raise LaunchFailed(
-                str(error), "Runtime.InvalidEntrypoint" if error.is_entry_point else "Runtime.Unknown"
-            ) from None
+            raise _failure(error, extensions) from None
         except BaseException:
             ends.close()
             raise
         finally:
-            os.close(log_write)
+            ends.close_theirs()
         assert ends.channel is not None
-        return Booted(process=process, channel=ends.channel, log_descriptor=log_read)
+        return Booted(
+            process=process,
+            channel=ends.channel,
+            log_descriptor=log_read,
+            extension_log_descriptor=extension_log_read,
+            extensions_api=ends.extensions_api,
+        )
+
+    @staticmethod
+    def _programs(layer_dirs: tuple[str, ...], extensions: ExtensionSession) -> tuple[str, ...]:
+        """The external extensions to be started, as they are seen inside."""
+        if not layer_dirs:
+            return ()
+        names = external_extensions(layer_dirs)
+        if len(names) > MAX_EXTENSIONS:
+            raise LaunchFailed(
+                f"{len(names)} extensions in {DIRECTORY}; the limit is {MAX_EXTENSIONS}", "Extension.LaunchError"
+            )
+        extensions.registry.expect(names)
+        return tuple(f"{DIRECTORY}/{name}" for name in names)
 
     async def _find(self, name: str) -> Interpreter | None:
         """An interpreter; looking for it runs programs, so that is done in a thread, once."""
@@ -166,7 +228,7 @@ class Launcher:
         return (*node, "/var/runtime/index.mjs")
 
     def _variables(
-        self, version: FunctionVersion, stream: str, runtime_api: str | None, initialization_type: str
+        self, version: FunctionVersion, stream: str, runtime_api: str, initialization_type: str
     ) -> dict[str, str]:
         credentials = self._credentials(version)
         logging = version.logging
@@ -185,7 +247,7 @@ class Launcher:
                 session_token=credentials.session_token,
             ),
             initialization_type=initialization_type,
-            runtime_api=runtime_api or catalog.RUNTIME_API_ADDRESS,
+            runtime_api=runtime_api,
             log_format=logging.log_format,
             log_level=logging.application_log_level,
         )

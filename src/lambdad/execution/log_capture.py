@@ -10,11 +10,13 @@ import asyncio
 import fcntl
 import os
 import termios
+from collections.abc import Callable
 
 from lambdad.clock import Clock
 from lambdad.domain.functions import LoggingConfig
 from lambdad.execution.log_lines import ApplicationFilter, LineBuffer, LogTail
 from lambdad.execution.sandbox import LogStream
+from lambdad.execution.telemetry_api.stream import TelemetryStream
 
 READ_SIZE = 65_536
 """The capacity of a pipe: what was printed before an answer is in the pipe when the answer arrives."""
@@ -28,26 +30,29 @@ class LogCapture:
         self._stream = stream
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._descriptor = -1
-        self._waiting = bytearray(4)  # an int, for the kernel to fill in
-        self._buffer = LineBuffer()
+        self._pipe = _Pipe(self._loop, lambda lines: self._keep("function", lines))
+        self._extensions: _Pipe | None = None
+        self.telemetry: TelemetryStream | None = None
+        """Gets what is printed, too; None where nobody wants it."""
         self._tail: LogTail | None = None
         self._is_json = logging.log_format == "JSON"
         level = logging.application_log_level
         self._filter = ApplicationFilter(level) if self._is_json and level else None
 
-    def attach(self, descriptor: int) -> None:
-        """Takes over the read end of a pipe (non-blocking) and reads it from now on."""
-        self._descriptor = descriptor
-        self._loop.add_reader(descriptor, self._on_readable)
+    def attach(self, descriptor: int, extensions: int = -1) -> None:
+        """Takes over the read ends of pipes (non-blocking), of the runtime's output and of its extensions', and reads
+        them from now on."""
+        self._pipe.attach(descriptor)
+        if extensions >= 0:
+            self._extensions = _Pipe(self._loop, lambda lines: self._keep("extension", lines))
+            self._extensions.attach(extensions)
 
     def detach(self) -> None:
-        """Closes the pipe. What was not read is lost, so drain first."""
-        if self._descriptor >= 0:
-            self._loop.remove_reader(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._flush_rest()
+        """Closes the pipes. What was not read is lost, so drain first."""
+        self._pipe.detach()
+        if self._extensions is not None:
+            self._extensions.detach()
+            self._extensions = None
 
     def close(self) -> None:
         self.detach()
@@ -77,7 +82,48 @@ class LogCapture:
         return tail.result(record_newline=self._stream.record_newline) if tail is not None else b""
 
     def drain(self) -> None:
-        """Reads what is in the pipe now, up to its capacity: a thread that prints on does not hold up the answer."""
+        """Reads what is in the pipes now, up to their capacity: a thread that prints on does not hold up the answer."""
+        self._pipe.drain()
+        if self._extensions is not None:
+            self._extensions.drain()
+
+    def _keep(self, source: str, lines: bytes) -> None:
+        # The tail is taken before levels are filtered (AWS: captured 2026).
+        if self._tail is not None:
+            self._tail.add(lines)
+        if self._filter is not None:
+            lines = self._filter.keep(lines)
+        if lines:
+            self._stream.append(self._clock.time_ms(), lines)
+            if self.telemetry is not None:
+                self.telemetry.add_lines(source, lines, self._stream.record_newline)
+
+
+class _Pipe:
+    """The read end of one pipe."""
+
+    __slots__ = ("_buffer", "_descriptor", "_keep", "_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, keep: Callable[[bytes], None]) -> None:
+        """`keep` gets complete lines."""
+        self._loop = loop
+        self._keep = keep
+        self._descriptor = -1
+        self._waiting = bytearray(4)  # an int, for the kernel to fill in
+        self._buffer = LineBuffer()
+
+    def attach(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._loop.add_reader(descriptor, self._on_readable)
+
+    def detach(self) -> None:
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._flush_rest()
+
+    def drain(self) -> None:
         if self._descriptor >= 0:
             # Asked first: most invocations print nothing, and an empty read costs an exception.
             fcntl.ioctl(self._descriptor, termios.FIONREAD, self._waiting)
@@ -110,12 +156,3 @@ class LogCapture:
         rest = self._buffer.take_rest()
         if rest:
             self._keep(rest + b"\n")
-
-    def _keep(self, lines: bytes) -> None:
-        # The tail is taken before levels are filtered (AWS: captured 2026).
-        if self._tail is not None:
-            self._tail.add(lines)
-        if self._filter is not None:
-            lines = self._filter.keep(lines)
-        if lines:
-            self._stream.append(self._clock.time_ms(), lines)

@@ -8,6 +8,7 @@ version, so that a warm call formats little more than its request id and its num
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -43,6 +44,9 @@ class SystemLines(Protocol):
         self, time_ms: int, duration_ms: float, *, phase: str, status: str, error_type: str | None
     ) -> bytes:
         """What init came to; `phase` is `init`, or `invoke` when init was done again inside an invocation."""
+
+    def extension(self, time_ms: int, name: str, state: str, events: Sequence[str], error_type: str) -> bytes:
+        """An extension at the end of init; `error_type` is empty unless it failed."""
 
     def start(self, time_ms: int, request_id: str) -> bytes:
         """An invocation begins."""
@@ -110,6 +114,10 @@ class TextLines:
             return b""
         error = f"\tError Type: {error_type}" if error_type and status != "timeout" else ""
         return f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {status}{error}\n".encode()
+
+    def extension(self, time_ms: int, name: str, state: str, events: Sequence[str], error_type: str) -> bytes:  # noqa: ARG002
+        line = f"EXTENSION\tName: {name}\tState: {state}\tEvents: [{', '.join(events)}]"
+        return f"{line}\tError Type: {error_type}\n".encode() if error_type else f"{line}\n".encode()
 
     def start(self, time_ms: int, request_id: str) -> bytes:  # noqa: ARG002
         return f"START RequestId: {request_id} Version: {self._version}\n".encode()
@@ -197,6 +205,12 @@ class JsonLines:
         usual = "DEBUG" if self._initialization_type == "on-demand" else "INFO"
         return self._line(_level_of(status, usual), time_ms, "platform.initReport", record)
 
+    def extension(self, time_ms: int, name: str, state: str, events: Sequence[str], error_type: str) -> bytes:
+        record: dict[str, object] = {"name": name, "state": state, "events": list(events)}
+        if error_type:
+            record["errorType"] = error_type
+        return self._line("WARN" if error_type else "DEBUG", time_ms, "platform.extension", record)
+
     def start(self, time_ms: int, request_id: str) -> bytes:
         record = {"requestId": request_id, "version": self._version}
         return self._line("INFO", time_ms, "platform.start", record)
@@ -264,8 +278,8 @@ def iso_time(time_ms: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 
-def runtime_exit(request_id: str, reason: str, error_type: str = "Runtime.ExitError") -> bytes:
-    """One event: the runtime's process ended; `reason` is such as `Runtime exited with error: exit status 1`."""
+def environment_failed(request_id: str, reason: str, error_type: str = "Runtime.ExitError") -> bytes:
+    """One event: a process ended; `reason` is such as `Runtime exited with error: exit status 1`."""
     return f"RequestId: {request_id} Error: {reason}\n{error_type}\n".encode()
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lambdad.clock import Clock
+from lambdad.domain.extensions import EXTERNAL_BUDGET_S
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.layers import trees_of
 from lambdad.domain.provisioned import INITIALIZATION_TYPE
@@ -148,6 +149,7 @@ class Pool:
         self._freezing = Freezing(asyncio.get_running_loop(), freeze_after_s)
         self._versions: dict[Key, VersionPool] = {}
         self._environments: set[Environment] = set()
+        self._ending: set[Environment] = set()  # stopped, but something of them still runs
         self._created = 0
 
     def of(self, version: FunctionVersion) -> VersionPool:
@@ -209,6 +211,9 @@ class Pool:
 
     def forget(self, environment: Environment) -> None:
         self._environments.discard(environment)
+        if not environment.gone.done():
+            self._ending.add(environment)
+            environment.gone.add_done_callback(lambda _: self._ending.discard(environment))
 
     def expire_idle(self) -> None:
         """Ends what has been free for longer than the idle timeout; drops empty pools of old versions."""
@@ -218,7 +223,7 @@ class Pool:
 
     def runs_code(self, code_sha256: str) -> bool:
         """Whether an environment has this code or layer (base64 of its SHA-256) mounted."""
-        versions = (environment.version for environment in self._environments)
+        versions = (environment.version for environment in self._environments | self._ending)
         return any(
             code_sha256 == version.code_sha256 or code_sha256 in trees_of(version.layers) for version in versions
         )
@@ -226,9 +231,16 @@ class Pool:
     def stop(self) -> None:
         """Ends every environment, busy ones too."""
         for environment in list(self._environments):
+            self.forget(environment)
             environment.stop()
-        self._environments.clear()
         self._versions.clear()
+
+    async def ended(self) -> None:
+        """Waits for stopped environments whose extensions have some time left to end; 2 s is the most that AWS gives
+        them."""
+        waiting = [environment.gone for environment in self._ending if environment.is_shutting_down]
+        if waiting:
+            await asyncio.wait(waiting, timeout=EXTERNAL_BUDGET_S + 0.5)
 
     def statistics(self) -> dict[str, int]:
         """Environments now (all, free) and made since the start."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from lambdad.domain.functions import FunctionVersion
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
-from lambdad.execution.spawner.client import ProcessExit
+from lambdad.execution.extensions.session import ExtensionSession
+from lambdad.execution.spawner.client import PartEnd, ProcessExit
 
 ON_DEMAND = "on-demand"
 SNAP_START = "snap-start"
@@ -27,6 +29,12 @@ class RuntimeProcess(Protocol):
 
     exited: asyncio.Future[ProcessExit]
 
+    def watch_parts(self, ended: Callable[[PartEnd], None]) -> None:
+        """Where there are extensions: tells when one of them, or the runtime, has ended while others live on."""
+
+    def terminate(self, *, force: bool = False) -> None:
+        """SIGTERM to the runtime alone, or SIGKILL with `force`."""
+
     def kill(self) -> None:
         """SIGKILL to the whole tree, frozen or not."""
 
@@ -40,6 +48,12 @@ class RuntimeProcess(Protocol):
         """High-water mark of the environment's memory in KiB, 0 if unknown."""
 
 
+class Closable(Protocol):
+    """Something of the server's to be closed with the boot."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Booted:
     """A runtime that was just started: its process and the server's ends of its channel and its output."""
@@ -48,6 +62,10 @@ class Booted:
     channel: RuntimeChannel
     log_descriptor: int
     """Non-blocking read end of the pipe behind stdout and stderr."""
+    extension_log_descriptor: int = -1
+    """The same of the external extensions, if there are any."""
+    extensions_api: Closable | None = None
+    """The listener for extensions, where it is not the channel."""
 
 
 class Sandbox(Protocol):
@@ -59,14 +77,16 @@ class Sandbox(Protocol):
         environment_id: str,
         stream: str,
         events: ChannelEvents,
+        extensions: ExtensionSession,
         *,
         initialization_type: str = ON_DEMAND,
     ) -> Booted:
-        """Starts the runtime of `version`. Called again for the same id after the runtime broke: /tmp is kept.
+        """Starts the runtime of `version` and its extensions. Called again for the same id after the runtime broke:
+        /tmp is kept.
 
         `initialization_type` is what it reads in AWS_LAMBDA_INITIALIZATION_TYPE.
 
-        Raises LaunchFailed when the entry point cannot be executed.
+        Raises LaunchFailed when the entry point, or an extension, cannot be executed.
         """
 
     def release(self, environment_id: str) -> None:

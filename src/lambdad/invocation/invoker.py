@@ -41,6 +41,13 @@ class _Attempt(PendingCall):
         outcome.trace_id = self.invocation.trace_id
         self.done(outcome)
 
+    def answer(self, outcome: Outcome) -> None:
+        outcome.trace_id = self.invocation.trace_id
+        self.done(outcome)
+
+    def end(self) -> None:
+        self.target.entry.slots.give(self.slot)
+
     def measured(self, outcome: Outcome) -> None:
         if not self.listeners:
             return

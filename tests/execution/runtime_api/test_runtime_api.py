@@ -16,6 +16,7 @@ from lambdad.domain.invocations import Invocation
 from lambdad.execution.runtime_api import RuntimeApi
 from lambdad.execution.runtime_api.states import NEXT_STATE, WANTED, Call, State
 from tests.execution.recording import RecordedEvents
+from tests.execution.scripted import no_extensions
 
 NEXT = "/2018-06-01/runtime/invocation/next"
 INIT_ERROR = "/2018-06-01/runtime/init/error"
@@ -120,7 +121,7 @@ class Setup:
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
     events = RecordedEvents()
-    setup = Setup(await RuntimeApi.open(events), events)
+    setup = Setup(await RuntimeApi.open(events, no_extensions()), events)
     yield setup
     for client in setup.clients:
         client.writer.close()
@@ -456,7 +457,7 @@ async def test_an_error_after_the_restore_is_a_failed_init(setup: Setup) -> None
 @pytest.mark.parametrize(
     "path",
     ["/", "/2018-06-01/runtime/invocation//response", "/2018-06-01/runtime/invocation/id-1/other",
-     "/2020-01-01/extension/register", "/2018-06-01/runtime/init/errors"],
+     "/2020-01-01/extension/unregister", "/2018-06-01/runtime/init/errors"],
 )  # fmt: skip
 async def test_unknown_paths_are_not_found(setup: Setup, path: str) -> None:
     client = await setup.running()
@@ -487,7 +488,7 @@ async def test_a_running_runtime_takes_no_second_invocation(setup: Setup) -> Non
 
 
 async def test_each_environment_has_its_own_address() -> None:
-    apis = [await RuntimeApi.open(RecordedEvents()) for _ in range(3)]
+    apis = [await RuntimeApi.open(RecordedEvents(), no_extensions()) for _ in range(3)]
     assert len({api.address for api in apis}) == 3
     for api in apis:
         api.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from lambdad.domain.extensions import Refused
 from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
 from lambdad.execution.runtime_api.states import WANTED, Call, State
 from lambdad.http import Response
@@ -18,6 +19,7 @@ def _error(status: int, error_type: str, message: str) -> Response:
 
 
 ACCEPTED: Final = Response(202, _JSON, b'{"status":"OK"}')
+SUBSCRIBED: Final = Response(200, (("Content-Type", "text/plain; charset=utf-8"),), b"OK")
 NOTHING: Final = Response(200, _JSON)
 INVALID_REQUEST_ID: Final = _error(400, "InvalidRequestID", "Invalid request ID")
 INVALID_RESPONSE_MODE: Final = _error(400, "InvalidFunctionResponseMode", "Invalid function response mode")
@@ -26,6 +28,16 @@ TOO_LARGE: Final = _error(
 )
 NOT_FOUND: Final = Response(404, (("Content-Type", "text/plain; charset=utf-8"),), b"404 page not found\n")
 METHOD_NOT_ALLOWED: Final = Response(405)
+
+
+def refused(refusal: Refused) -> Response:
+    """A call that an extension may not make."""
+    return _error(403, refusal.error_type, str(refusal))
+
+
+def invalid(message: str) -> Response:
+    """A subscription that breaks the rules (AWS Lambda developer guide)."""
+    return _error(400, "ValidationError", message)
 
 
 def wrong_order(state: State, call: Call) -> Response:

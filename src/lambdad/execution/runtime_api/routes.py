@@ -1,15 +1,26 @@
-"""The table of the Runtime API's routes."""
+"""The table of routes: Runtime API, Extensions API, Telemetry and Logs API."""
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 from urllib.parse import unquote
 
-from lambdad.execution.runtime_api import error, init_error, next_invocation, response, restore
+from lambdad.domain.extensions import Call
+from lambdad.domain.telemetry_subscriptions import Api
+from lambdad.execution.runtime_api import (
+    error,
+    extensions,
+    init_error,
+    next_invocation,
+    response,
+    restore,
+    telemetry,
+)
 from lambdad.execution.runtime_api.session import Session
 from lambdad.http import BodyPolicy, Exchange, Request, Response
 
 BASE: Final = "/2018-06-01/runtime"
+EXTENSION: Final = "/2020-01-01/extension"
 _INVOCATION: Final = f"{BASE}/invocation/"
 
 
@@ -31,6 +42,12 @@ FIXED: Final[dict[str, tuple[str, Route]]] = {
     f"{BASE}/init/error": ("POST", init_error),
     f"{BASE}/restore/next": ("GET", restore.Next()),
     f"{BASE}/restore/error": ("POST", restore.Error()),
+    f"{EXTENSION}/register": ("POST", extensions.Register()),
+    f"{EXTENSION}/event/next": ("GET", extensions.Next()),
+    f"{EXTENSION}/init/error": ("POST", extensions.Report(Call.INIT_ERROR)),
+    f"{EXTENSION}/exit/error": ("POST", extensions.Report(Call.EXIT_ERROR)),
+    "/2022-07-01/telemetry": ("PUT", telemetry.Subscribe(Api.TELEMETRY)),
+    "/2020-08-15/logs": ("PUT", telemetry.Subscribe(Api.LOGS)),
 }
 OF_INVOCATION: Final[dict[str, tuple[str, Route]]] = {
     "response": ("POST", response),

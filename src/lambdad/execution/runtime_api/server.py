@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from lambdad.domain.invocations import Invocation
 from lambdad.execution.channel import ChannelEvents
+from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.runtime_api import answers, routes
 from lambdad.execution.runtime_api.session import Session
 from lambdad.execution.runtime_api.states import State
@@ -19,7 +20,7 @@ _LIMITS: Final = HttpLimits(
     header_bytes=2 << 20, header_timeout_s=inf, body_timeout_s=inf, write_timeout_s=inf, idle_timeout_s=inf
 )
 
-_stopping: set[asyncio.Task[None]] = set()
+_tasks: set[asyncio.Task[None]] = set()
 
 
 class RuntimeApi:
@@ -29,18 +30,25 @@ class RuntimeApi:
     is gone shows in its process.
     """
 
-    def __init__(self, events: ChannelEvents) -> None:
-        self._session = Session(events)
+    def __init__(self, events: ChannelEvents, extensions: ExtensionSession) -> None:
+        self._session = Session(events, extensions)
+        self._is_closed = False
         self._server = HttpServer(self, _LIMITS)
         # Between head and handle nearly nothing ever comes: the route need not be found twice.
         self._last: tuple[Request, routes.Found] | None = None
 
     @classmethod
-    async def open(cls, events: ChannelEvents, sock: socket.socket | None = None) -> Self:
+    async def open(cls, events: ChannelEvents, extensions: ExtensionSession, sock: socket.socket | None = None) -> Self:
         """Listens on a free port of 127.0.0.1, or on `sock`, bound for it in the environment's own network."""
-        api = cls(events)
-        await api._server.start("127.0.0.1", 0, sock=sock)
+        api = cls(events, extensions)
+        await api.serve(sock)
         return api
+
+    async def serve(self, sock: socket.socket | None) -> None:
+        """Begins to listen."""
+        await self._server.start("127.0.0.1", 0, sock=sock)
+        if self._is_closed:  # meanwhile
+            await self._server.stop()
 
     @property
     def address(self) -> str:
@@ -63,13 +71,17 @@ class RuntimeApi:
         if self._session.streaming is not None:
             self._session.streaming.resume_body()
 
+    def silence(self) -> None:
+        self._session.close()
+
     def close(self) -> None:
-        if self._session.state is State.CLOSED:
+        if self._is_closed:
             return
+        self._is_closed = True
         self._session.close()
         task = asyncio.get_running_loop().create_task(self._server.stop())
-        _stopping.add(task)
-        task.add_done_callback(_stopping.discard)
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
 
     def head(self, request: Request) -> BodyPolicy | Response:
         """Finds the route, which refuses the call or says how to take its body (Application)."""
@@ -89,3 +101,39 @@ class RuntimeApi:
         assert found is not None  # `head` let it through
         _, route, request_id = found
         route.handle(self._session, exchange, request_id)
+
+
+class ExtensionsApi:
+    """The same listener for an environment whose runtime speaks frames: for extensions and the Extensions API alone.
+
+    Most environments have no extension, so it is no more than a bound socket until somebody connects.
+    """
+
+    def __init__(self, events: ChannelEvents, extensions: ExtensionSession) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._api = RuntimeApi(events, extensions)
+        self._api.silence()  # the runtime itself does not speak HTTP
+        self._sock: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._sock.setblocking(False)
+        self._sock.bind(("127.0.0.1", 0))
+        self._sock.listen(128)
+        self.address = f"127.0.0.1:{self._sock.getsockname()[1]}"
+        """`host:port`, for AWS_LAMBDA_RUNTIME_API."""
+        self._loop.add_reader(self._sock, self._wake)
+
+    def _wake(self) -> None:
+        """The first connection waits: from now on there is a server."""
+        sock, self._sock = self._sock, None
+        assert sock is not None
+        self._loop.remove_reader(sock)
+        task = self._loop.create_task(self._api.serve(sock))
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
+
+    def close(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self._loop.remove_reader(sock)
+            sock.close()
+        else:
+            self._api.close()

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from lambdad.domain.invocations import Invocation
 from lambdad.execution.channel import ChannelEvents
+from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.runtime_api import answers
 from lambdad.execution.runtime_api.states import NEXT_STATE, Call, State
 from lambdad.http import BodyPolicy, Exchange, Response
@@ -23,8 +24,9 @@ class OpeningStream(Protocol):
 class Session:
     """Routes ask it what is allowed and tell it what came; the environment gives it invocations."""
 
-    def __init__(self, events: ChannelEvents) -> None:
+    def __init__(self, events: ChannelEvents, extensions: ExtensionSession) -> None:
         self.events = events
+        self.extensions = extensions
         self.state = State.STARTED
         self.result_policy: BodyPolicy | None = None
         """How every buffered result is taken; `response` makes it once."""
