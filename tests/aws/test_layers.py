@@ -54,13 +54,19 @@ def test_python_finds_modules_of_layers(client: Any, deploy: Deployer) -> None:
 
 
 @pytest.mark.node
-def test_node_finds_modules_of_layers(client: Any, deploy: Deployer) -> None:
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("app.js", "exports.handler = async () => [require('one'), require('two')];\n"),
+        ("app.mjs", "import one from 'one'; import two from 'two'; export const handler = async () => [one, two];\n"),
+    ],
+)
+def test_node_finds_modules_of_layers(client: Any, deploy: Deployer, file: str, code: str) -> None:
     layers = [
         publish(client, "modules", {"nodejs/node_modules/one/index.js": "module.exports = 1;\n"}),
         publish(client, "of-20", {"nodejs/node20/node_modules/two/index.js": "module.exports = 2;\n"}),
     ]
-    code = "exports.handler = async () => [require('one'), require('two')];\n"
-    name = deploy({"app.js": code}, runtime="nodejs20.x", Timeout=10, Layers=layers)
+    name = deploy({file: code}, runtime="nodejs20.x", Timeout=10, Layers=layers)
     assert json.loads(deploy.invoke(name)["Payload"]) == [1, 2]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,3 +221,51 @@ async def test_packages_on_node_path_are_found(node: StartNode) -> None:
     files = {"main.js": "exports.handler = async () => require('beside');", "beside/index.js": "module.exports = 7;"}
     started = await (await node(files)).ready()
     assert (await started.invoke(b"{}"))[1] == b"7"
+
+
+LAYERED = {
+    "main.mjs": "import one from 'one'; import two from 'two/part.mjs'; import own from 'own';\n"
+    "export const handler = async () => [one, two, own, (await import('one')).default];",
+    "node_modules/own/package.json": '{"type": "module", "exports": "./own.js"}',
+    "node_modules/own/own.js": "export default 'of the function';",
+    "opt/nodejs/node_modules/one/package.json": '{"exports": {"import": "./es.mjs", "require": "./common.js"}}',
+    "opt/nodejs/node_modules/one/es.mjs": "import two from 'two/part.mjs'; export default 1 + two;",
+    "opt/nodejs/node_modules/own/index.js": "module.exports = 'of the layer';",
+    "opt/node20/node_modules/two/part.mjs": "export default 2;",
+}
+
+
+def node_path(tmp_path: Path) -> dict[str, str]:
+    layers = tmp_path / "task0" / "opt"
+    return {"NODE_PATH": f"{layers}/node20/node_modules:{layers}/nodejs/node_modules:/nowhere/node_modules"}
+
+
+async def test_packages_of_layers_can_be_imported(node: StartNode, tmp_path: Path) -> None:
+    started = await (await node(LAYERED, environ=node_path(tmp_path))).ready()
+    assert json.loads((await started.invoke(b"{}"))[1]) == [3, 2, "of the function", 3]
+
+
+async def test_packages_of_layers_could_not_be_imported_before_nodejs18(node: StartNode, tmp_path: Path) -> None:
+    started = await node(LAYERED, runtime="nodejs16.x", environ=node_path(tmp_path))
+    assert "Cannot find package 'one'" in (await init_error(started))[1]["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("import 'nowhere';", "Cannot find package 'nowhere' imported from"),
+        ("import './nowhere.mjs';", "Cannot find module"),
+        ("import 'broken';", "Cannot find package 'absent' imported from"),
+    ],
+)
+async def test_what_is_missing_on_node_path_too_is_told_as_ever(
+    node: StartNode, tmp_path: Path, source: str, text: str
+) -> None:
+    files = {
+        "main.mjs": f"{source}\nexport const handler = async () => 1;",
+        "opt/nodejs/node_modules/broken/index.mjs": "import 'absent';",
+        "opt/nodejs/node_modules/broken/package.json": '{"exports": "./index.mjs"}',
+    }
+    message = (await init_error(await node(files, environ=node_path(tmp_path))))[1]["errorMessage"]
+    assert text in message
+    assert "main.mjs" in message or "broken" in message

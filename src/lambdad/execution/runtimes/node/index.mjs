@@ -13,6 +13,7 @@ import { patchConsole, logError } from './console.mjs';
 import { errorPayload, UnhandledPromiseRejection } from './errors.mjs';
 import { Frames } from './frames.mjs';
 import { loadHandler } from './loader.mjs';
+import { searchNodePath } from './node_path.mjs';
 import { serve } from './serve.mjs';
 import { installGlobals } from './streaming.mjs';
 
@@ -50,6 +51,7 @@ process.on('unhandledRejection', (reason, promise) =>
 );
 
 installGlobals();
+searchNodePath(settings);
 try {
   const handler = await loadHandler(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER, settings);
   serve(frames, handler, settings, dying);
