@@ -15,6 +15,7 @@ from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.lifecycle import PrepareFailure
 from lambdad.domain.logs import RECORD_NEWLINE
 from lambdad.execution import frames
+from lambdad.execution.bytecode import Bytecode, module_directories
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
 from lambdad.execution.extensions.found import external_extensions
 from lambdad.execution.extensions.session import ExtensionSession
@@ -102,6 +103,7 @@ class Launcher:
         self._credentials = credentials
         self._endpoint = endpoint
         self._found: dict[str, Interpreter] = {}
+        self._bytecode = Bytecode()
 
     async def prepare(self, version: FunctionVersion) -> PrepareFailure | None:
         """Whether the version can run here; warms up what its first start will need."""
@@ -119,6 +121,8 @@ class Launcher:
                 await self._spawner.prepare(interpreter.path)
             except LaunchError as error:
                 return PrepareFailure(code="InvalidRuntime", reason=str(error))
+            task_dir, layer_dir = await self._trees(version)
+            await self._bytecode.prepare(interpreter, module_directories(task_dir, layer_dir))
         return None
 
     async def boot(
@@ -140,10 +144,10 @@ class Launcher:
             interpreter = await self._find(boot.interpreter)
             if interpreter is None:
                 raise LaunchFailed(self._interpreters.why_missing(boot.interpreter), "Runtime.Unknown")
-        task_dir = await self._code_tree(version.code_sha256)
-        layer_dirs: tuple[str, ...] = ()
-        if version.layers:
-            layer_dirs = (str(await self._layers_tree([layer.code_sha256 for layer in version.layers])),)
+        task_dir, layer_dir = await self._trees(version)
+        if boot.kind == "python" and interpreter is not None:
+            self._bytecode.prepare_later(interpreter, module_directories(task_dir, layer_dir))
+        layer_dirs = () if layer_dir is None else (str(layer_dir),)
         programs = self._programs(layer_dirs, extensions)
         ends = _Ends()
         try:
@@ -208,6 +212,13 @@ class Launcher:
             )
         extensions.registry.expect(names)
         return tuple(f"{DIRECTORY}/{name}" for name in names)
+
+    async def _trees(self, version: FunctionVersion) -> tuple[Path, Path | None]:
+        """The folders of the code and of the layers."""
+        task_dir = await self._code_tree(version.code_sha256)
+        if not version.layers:
+            return task_dir, None
+        return task_dir, await self._layers_tree([layer.code_sha256 for layer in version.layers])
 
     async def _find(self, name: str) -> Interpreter | None:
         """An interpreter; looking for it runs programs, so that is done in a thread, once."""
