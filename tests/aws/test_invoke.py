@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import threading
@@ -15,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdad.execution.runtimes.interpreters import Interpreters
-from tests.aws.deploying import Deployer, tail_of
+from tests.aws.deploying import Deployer, tail_of, zipped
 from tests.running import RunningServer
 
 ECHO = "def handler(event, context):\n    return event\n"
@@ -584,3 +585,13 @@ def test_a_version_with_snapstart(deploy: Deployer, lambda_client: Any) -> None:
     )
     assert deploy.invoke(name, {}, Qualifier="1")["Payload"] == b'["snap-start", "restored"]'
     assert deploy.invoke(name, {})["Payload"] == b'["on-demand"]'
+
+
+def test_modules_are_compiled_when_a_function_is_deployed(deploy: Deployer, lambda_client: Any) -> None:
+    many = "".join(f"def function_{number}(): return {number}\n" for number in range(500))
+    code = {"app.py": "import os, many\ndef handler(event, context): return os.path.exists(many.__cached__)\n"}
+    archive = zipped({**code, "many.py": many})
+    name = deploy({**code, "many.py": many})
+    sha256 = base64.b64encode(hashlib.sha256(archive).digest()).decode()
+    assert lambda_client.get_function_configuration(FunctionName=name)["CodeSha256"] == sha256
+    assert deploy.invoke(name, {})["Payload"] == b"true"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -23,7 +24,8 @@ from lambdad.execution.runtime_api.server import ExtensionsApi, RuntimeApi
 from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreter, Interpreters
 from lambdad.execution.sandbox import ON_DEMAND, Booted, LaunchFailed
-from lambdad.execution.spawner.client import LaunchError, LaunchPlan, SpawnerClient
+from lambdad.execution.spawner.client import LaunchError, LaunchPlan, SpawnerClient, SpawnerGone
+from lambdad.execution.spawner.plans import mentions_sdk
 
 FRAMES_KINDS = ("python", "node")
 
@@ -104,6 +106,7 @@ class Launcher:
         self._endpoint = endpoint
         self._found: dict[str, Interpreter] = {}
         self._bytecode = Bytecode()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def prepare(self, version: FunctionVersion) -> PrepareFailure | None:
         """Whether the version can run here; warms up what its first start will need."""
@@ -122,6 +125,8 @@ class Launcher:
             except LaunchError as error:
                 return PrepareFailure(code="InvalidRuntime", reason=str(error))
             task_dir, layer_dir = await self._trees(version)
+            if interpreter.why_no_sdk == "" and await asyncio.to_thread(_uses_our_sdk, task_dir):
+                self._prepare_sdk(interpreter)
             await self._bytecode.prepare(interpreter, module_directories(task_dir, layer_dir))
         return None
 
@@ -213,6 +218,17 @@ class Launcher:
         extensions.registry.expect(names)
         return tuple(f"{DIRECTORY}/{name}" for name in names)
 
+    def _prepare_sdk(self, interpreter: Interpreter) -> None:
+        """Has boto3 loaded for the first start of a function that uses it; nobody waits for that."""
+
+        async def prepare() -> None:
+            with contextlib.suppress(LaunchError, SpawnerGone):
+                await self._spawner.prepare(interpreter.path, sdk=True)
+
+        task = asyncio.get_running_loop().create_task(prepare())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _trees(self, version: FunctionVersion) -> tuple[Path, Path | None]:
         """The folders of the code and of the layers."""
         task_dir = await self._code_tree(version.code_sha256)
@@ -268,3 +284,7 @@ class Launcher:
 
     def release(self, environment_id: str) -> None:
         self._spawner.release(environment_id)
+
+
+def _uses_our_sdk(task_dir: Path) -> bool:
+    return not (task_dir / "boto3").exists() and mentions_sdk(str(task_dir))

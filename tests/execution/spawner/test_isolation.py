@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def handler(event, context):
 
 async def test_other_processes_and_the_server_are_out_of_sight(bench: Bench) -> None:
     source = """
+import json
 import os
 def handler(event, context):
     pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -178,6 +180,58 @@ def handler(event, context):
     assert await second.invoke() == [True, True, "/var/runtime/boto3/__init__.py"]
     plain = await bench.start("import sys\ndef handler(event, context):\n    return 'boto' + '3' in sys.modules\n")
     assert await plain.invoke() is False
+
+
+async def test_models_of_boto3_are_read_beforehand_and_shared_by_no_two_sessions(make_bench: MakeBench) -> None:
+    bench = await make_bench()
+    source = """
+import sys, boto3
+opened = []
+sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name == "open" else None)
+def handler(event, context):
+    one, two = boto3.session.Session(), boto3.session.Session()
+    keys = dict(region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    one.client("sqs", **keys)
+    read = [path for path in opened if "service-2" in path]
+    same = two.client("sqs", **keys).meta.service_model.operation_names
+    again = [path for path in opened if "service-2.json" in path]
+    models = [each._loader.load_service_model("sqs", "service-2") for each in (one, two)]
+    return [len(read), len(again), models[0] == models[1], models[0] is models[1], "SendMessage" in same]
+"""
+    await bench.client.prepare(bench.python, sdk=True)
+    runtime = await bench.start(source, memory_mb=512)
+    assert await runtime.invoke() == [0, 1, True, False, True]
+
+
+async def test_a_model_of_the_functions_own_wins(make_bench: MakeBench) -> None:
+    bench = await make_bench()
+    source = """
+import json
+import os
+os.environ["AWS_DATA_PATH"] = "/var/task/models"
+import boto3
+def handler(event, context):
+    return boto3.client("sqs", region_name="us-east-1").meta.service_model.metadata["serviceFullName"]
+"""
+    code = bench.code(source)
+    model = Path(code) / "models" / "sqs" / "2012-11-05" / "service-2.json"
+    model.parent.mkdir(parents=True)
+    metadata = {"apiVersion": "2012-11-05", "endpointPrefix": "sqs", "protocol": "query", "serviceFullName": "Mine"}
+    model.write_text(json.dumps({"metadata": {**metadata, "serviceId": "SQS"}, "operations": {}, "shapes": {}}))
+    await bench.client.prepare(bench.python, sdk=True)
+    runtime = await bench.start(task_dir=code, memory_mb=512)
+    assert await runtime.invoke() == "Mine"
+
+
+async def test_a_layer_that_brings_boto3_wins(make_bench: MakeBench) -> None:
+    bench = await make_bench()
+    layer = bench.code()
+    (Path(layer) / "python" / "boto3").mkdir(parents=True)
+    (Path(layer) / "python" / "boto3" / "__init__.py").write_text("__version__ = 'layer'\n")
+    await bench.client.prepare(bench.python, sdk=True)
+    source = "import boto3\ndef handler(event, context):\n    return boto3.__version__\n"
+    runtime = await bench.start(source, layer_dirs=(layer,))
+    assert await runtime.invoke() == "layer"
 
 
 async def test_own_modules_named_like_preloaded_ones_are_found(bench: Bench) -> None:

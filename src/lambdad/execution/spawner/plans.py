@@ -303,10 +303,11 @@ def _examine(plan: Plan) -> _Code:
             names.update(entry.partition(".")[0] for entry in os.listdir(place))
         except OSError:
             continue
-    return _Code(frozenset(names), _mentions_sdk(plan.task_dir))
+    return _Code(frozenset(names), mentions_sdk(plan.task_dir))
 
 
-def _mentions_sdk(directory: str) -> bool:
+def mentions_sdk(directory: str) -> bool:
+    """Whether modules below the directory speak of boto3; only so many are read."""
     seen = 0
     for path, _, files in os.walk(directory):
         for name in files:

@@ -17,7 +17,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from . import messages, supervisor
+from . import messages, sdk_models, supervisor
 from .isolation import syscalls
 
 PRELOADED_SDK = ("boto3", "botocore.session", "botocore.client", "botocore.httpsession", "botocore.handlers")
@@ -95,6 +95,7 @@ def python_zygote(argv: list[str]) -> NoReturn:
     if preload_sdk:
         for name in PRELOADED_SDK:
             __import__(name)
+        sdk_models.preload()
     if namespaces:
         syscalls.unmount(own_place + "/lambdad_spawner")
         syscalls.unmount("/proc")
