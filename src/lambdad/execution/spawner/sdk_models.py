@@ -7,6 +7,7 @@ region, settings or search paths is kept across the fork.
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -46,8 +47,7 @@ def preload() -> None:
         except ImportError:
             continue
     try:
-        from botocore import loaders  # noqa: PLC0415 - only in the zygote that has it
-
+        loaders: Any = importlib.import_module("botocore.loaders")  # of the zygote's interpreter
         loader = loaders.Loader()
         files = loaders.JSONFileLoader()
         places = [os.path.join(loader.BUILTIN_DATA_PATH, name) for name in _COMMON]
@@ -63,4 +63,4 @@ def preload() -> None:
         found = read.pop(file_path, None)
         return load_file(self, file_path) if found is None else found
 
-    loaders.JSONFileLoader.load_file = load_once  # type: ignore[method-assign]
+    loaders.JSONFileLoader.load_file = load_once
