@@ -21,6 +21,11 @@ _REPEATED = re.compile(r"<a:len\((\d+)\)>")
 _ENUM = re.compile(r"(?<=enum value set: \[)[^\]]*(?=\])")
 # Values that say nothing: whole texts, as the recordings have them in place of what changes.
 _ANYTHING = frozenset({"date", "datetime", "timestamp", "code-sha256"})
+# Placeholders that stand for another value each time.
+_EVER_NEW = (
+    "<code-size>", "<location>", "<datetime>", "<timestamp:", "<approximate-first-receive-timestamp>",
+    "<approximate-arrival-timestamp>", "<approximate-creation-datetime>",
+)  # fmt: skip
 
 
 class Recording:
@@ -93,7 +98,7 @@ class Recording:
 
     def _bind(self, values: dict[str, str]) -> bool:
         for name, value in values.items():
-            if name in ("<code-size>", "<location>"):
+            if name.startswith(_EVER_NEW):
                 continue
             if self._values.setdefault(name, value) != value:
                 return False

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "control": {"domain", "storage"} | BASE,
     "invocation": {"domain", "storage", "execution"} | BASE,
     "event_queue": {"domain", "storage", "invocation"} | BASE,
+    "sources": {"domain", "storage", "invocation"} | BASE,
     "wire": {"domain", "control", "invocation", "event_queue", "neighbours", "http"} | BASE,
 }
 """For each part, the other parts it may import. Parts that are not named here are the ones at the top."""
@@ -33,6 +34,7 @@ TOP = {"app", "cli", "__main__", "__init__"}
 LIBRARIES: dict[str, set[str]] = {
     "http": {"httptools"},
     "event_queue": {"botocore"},
+    "sources": {"botocore"},
     "wire": {"botocore"},
     "extras": {"moto", "werkzeug", "botocore"},
     "cli": {"click", "botocore", "boto3", "uvloop"},

@@ -6,6 +6,7 @@ functions stay on real time and use `time.monotonic()` directly.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -70,3 +71,26 @@ class SystemClock:
     def on_advance(self, listener: Callable[[], None]) -> None:
         """Calls `listener` after each jump of the clock."""
         self._listeners.append(listener)
+
+
+class Sleeper:
+    """Sleeps in the service's time: a jump of the clock ends a sleep that it has overtaken."""
+
+    def __init__(self, clock: JumpingClock) -> None:
+        self._clock = clock
+        self._jumped: asyncio.Future[None] | None = None
+        clock.on_advance(self._wake)
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns once so many seconds have passed on the service's clock."""
+        due = self._clock.monotonic() + seconds
+        # Time that was set back does not make anybody sleep longer than asked for.
+        while (left := min(due - self._clock.monotonic(), seconds)) > 0:
+            if self._jumped is None:
+                self._jumped = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._jumped], timeout=left)
+
+    def _wake(self) -> None:
+        jumped, self._jumped = self._jumped, None
+        if jumped is not None and not jumped.done():
+            jumped.set_result(None)

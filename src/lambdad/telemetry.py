@@ -101,6 +101,19 @@ class UnsignedCodeDeployed:
     function: str
 
 
+@dataclass(slots=True, kw_only=True)
+class MappingCounted:
+    """A mapping that has its events counted dealt with some of them."""
+
+    account: str
+    region: str
+    mapping: str
+    """Its UUID."""
+    metric: str
+    """`PolledEventCount`, `InvokedEventCount`…"""
+    count: int
+
+
 class Telemetry:
     """Hands events to whoever listens, at once and on the same thread."""
 
@@ -113,3 +126,4 @@ class Telemetry:
         self.event_ended: list[Callable[[EventEnded], None]] = []
         self.unsigned_code_deployed: list[Callable[[UnsignedCodeDeployed], None]] = []
         self.delivery_failed: list[Callable[[DeliveryFailed], None]] = []
+        self.mapping_counted: list[Callable[[MappingCounted], None]] = []

@@ -24,6 +24,7 @@ from itertools import chain
 from lambdad.app.endpoints import CODE_PATH, ClockReset, CodeDownload, Reset
 from lambdad.app.logs import LogStreams
 from lambdad.app.objects import Objects
+from lambdad.app.sources import EmbeddedQueues
 from lambdad.app.targets import Functions, QueueTarget, Topics
 from lambdad.clock import SystemClock
 from lambdad.config import Settings
@@ -60,6 +61,8 @@ from lambdad.neighbours.logs.service import LogService
 from lambdad.neighbours.sns.service import SnsService
 from lambdad.neighbours.sqs.service import SqsService
 from lambdad.neighbours.sts.service import Tokens
+from lambdad.sources.calls import FunctionCalls
+from lambdad.sources.service import Sources
 from lambdad.storage import clock_offset, provisioned
 from lambdad.storage.functions import FunctionRepository
 from lambdad.storage.keys import AccessKeys, installation_secret
@@ -264,6 +267,7 @@ class Application:
             catalog.load(key.account, key.region, key.name)
 
         neighbours = await self._start_neighbours(engine, invoker)
+        sources = await self._start_sources(plane, invoker, neighbours.sqs)
 
         gate = Gate(AuthMode(settings.auth), keys, temporary)
         links = SignedLinks(await installation_secret(engine, "links"))
@@ -288,6 +292,8 @@ class Application:
         ClockEndpoints(clock, lambda advanced_s: clock_offset.write(engine, advanced_s)).register(endpoints)
         ResetEndpoint(
             [
+                plane.mappings.reset,
+                sources.reset,
                 *neighbours.resets(),
                 Reset(engine, catalog.changed, logs),
                 ClockReset(engine, clock),
@@ -297,7 +303,7 @@ class Application:
         ).register(endpoints)
         endpoints.add("GET", f"{CODE_PATH}*", CodeDownload(packages, links).answer, is_open=True)
         await self._listen(front)
-        stack.callback(neighbours.sqs.release_waiters)  # first of all: the server would wait for their answers
+        self._end_waiting_first(neighbours.sqs, sources)
 
     async def _start_neighbours(self, engine: SqliteEngine, invoker: Invoker) -> _Neighbours:
         """The queue of events and the services around it, each a target of the others."""
@@ -333,6 +339,22 @@ class Application:
         await queue.start()
         stack.push_async_callback(queue.stop)
         return _Neighbours(queue=queue, sqs=sqs, sns=sns, eventbridge=eventbridge)
+
+    async def _start_sources(self, plane: ControlPlane, invoker: Invoker, sqs: SqsService) -> Sources:
+        """Pollers, and the mappings that they are run by."""
+        queues = EmbeddedQueues(sqs)
+        sources = Sources(FunctionCalls(invoker), self.clock, self.telemetry, queues=lambda _: queues)
+        self._stack.push_async_callback(sources.stop)
+        plane.mappings.attach(sources)
+        await plane.mappings.start()
+        self._stack.push_async_callback(plane.mappings.stop)
+        return sources
+
+    def _end_waiting_first(self, sqs: SqsService, sources: Sources) -> None:
+        """When the server stops: pollers before the long polls, which they would begin again, and both before the
+        front door, which waits for the answers."""
+        self._stack.callback(sqs.release_waiters)
+        self._stack.push_async_callback(sources.stop_reading)
 
     def _lambda_service(self, plane: ControlPlane, links: SignedLinks) -> Service:
         def code_url(code_sha256: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lambdad.clock import Clock
+from lambdad.clock import JumpingClock
 from lambdad.control.account import Accounts
 from lambdad.control.activation import SETTLE_S, Activation, Prepare
 from lambdad.control.aliases import Aliases
@@ -17,6 +17,7 @@ from lambdad.control.functions import Functions
 from lambdad.control.garbage import CodeGarbage
 from lambdad.control.layer_permissions import LayerPermissions
 from lambdad.control.layers import Layers
+from lambdad.control.mappings import Mappings
 from lambdad.control.permissions import ResourcePolicies
 from lambdad.control.provisioned_concurrency import AllocationOf, ProvisionedConcurrency, Requested
 from lambdad.control.runtime_settings import RecursionSettings, RuntimeManagement
@@ -38,7 +39,7 @@ class ControlPlane:
         self,
         repository: FunctionRepository,
         packages: PackageStore,
-        clock: Clock,
+        clock: JumpingClock,
         *,
         prepare: Prepare,
         changed: Changed,
@@ -79,6 +80,7 @@ class ControlPlane:
         code_signing = CodeSigningRepository(repository.engine)
         self.code_signing_configs = CodeSigningConfigs(code_signing, clock.now)
         self.function_code_signing = FunctionCodeSigning(code_signing)
+        self.mappings = Mappings(repository.engine, repository, clock)
         self.tags = Tags(repository, changes)
         self.accounts = Accounts(repository, account_concurrency)
         self.recursion = RecursionSettings(repository, changes)

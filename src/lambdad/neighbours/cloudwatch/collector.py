@@ -30,6 +30,7 @@ from lambdad.telemetry import (
     EventAccepted,
     EventAttempted,
     EventEnded,
+    MappingCounted,
     RecursionStopped,
     Telemetry,
     UnsignedCodeDeployed,
@@ -97,6 +98,7 @@ class Collector(Loop):
         telemetry.delivery_failed.append(self._delivery_failed)
         telemetry.recursion_stopped.append(self._recursion_stopped)
         telemetry.unsigned_code_deployed.append(self._unsigned_code_deployed)
+        telemetry.mapping_counted.append(self._mapping_counted)
         clock.on_advance(self._on_advance)
 
     # --- bumping ---
@@ -150,6 +152,11 @@ class Collector(Loop):
 
     def _unsigned_code_deployed(self, event: UnsignedCodeDeployed) -> None:
         self._of((event.account, event.region, event.function, "", "")).counts["SignatureValidationErrors"] += 1
+
+    def _mapping_counted(self, event: MappingCounted) -> None:
+        values = Statistics.of({float(event.count): 1.0})
+        dimensions: Dimensions = (("EventSourceMappingUUID", event.mapping),)
+        self._add(event.account, event.region, event.metric, dimensions, self._this_minute(), values)
 
     # --- storing ---
 

@@ -185,7 +185,7 @@ class Messages:
         *,
         limit: int | None = None,
         visibility_s: int | None = None,
-        wait_s: int | None = None,
+        wait_s: float | None = None,
         attempt_id: str | None = None,
         caller: Caller | None = None,
     ) -> list[ReceivedMessage]:
@@ -201,7 +201,7 @@ class Messages:
         if attempt_id is not None:
             content.check_token(attempt_id, "ReceiveRequestAttemptId")
 
-        def job(tx: Transaction) -> tuple[Claim, int]:
+        def job(tx: Transaction) -> tuple[Claim, float]:
             queue = require(tx, address, caller, "ReceiveMessage")
             waits_s = queue.settings.wait_s if wait_s is None else wait_s
             return self._claim(tx, queue, limit, visibility_s, attempt_id), waits_s
@@ -413,7 +413,7 @@ def _for_queue(queue: Queue, draft: Draft, size: int, sender_id: str) -> NewMess
     )
 
 
-def _check_range(value: int | None, parameter: str, low: int, high: int, reason: str) -> None:
+def _check_range(value: float | None, parameter: str, low: int, high: int, reason: str) -> None:
     if value is not None and not low <= value <= high:
         raise invalid_value(value, parameter, reason)
 

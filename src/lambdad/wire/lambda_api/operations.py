@@ -11,6 +11,7 @@ from lambdad.wire.lambda_api.concurrency import ConcurrencyApi
 from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
 from lambdad.wire.lambda_api.durable_executions import DurableExecutionsApi
 from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
+from lambdad.wire.lambda_api.event_source_mappings import EventSourceMappingsApi
 from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
 from lambdad.wire.lambda_api.layers import LayersApi
 from lambdad.wire.lambda_api.managed_instances import ManagedInstancesApi
@@ -18,7 +19,7 @@ from lambdad.wire.lambda_api.other_accounts import open_to_others
 from lambdad.wire.lambda_api.permissions import PermissionsApi
 from lambdad.wire.lambda_api.provisioned_concurrency import ProvisionedConcurrencyApi
 from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
-from lambdad.wire.lambda_api.tags import TagsApi
+from lambdad.wire.lambda_api.tags import FunctionTags, MappingTags, TagsApi
 from lambdad.wire.lambda_api.versions import VersionsApi
 from lambdad.wire.service import Handler
 
@@ -38,7 +39,13 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **LayersApi(plane.layers, plane.layer_permissions, code_url).handlers(),
         **PermissionsApi(plane.policies).handlers(),
         **CodeSigningApi(plane.code_signing_configs, plane.function_code_signing).handlers(),
-        **TagsApi(plane.tags).handlers(),
+        **EventSourceMappingsApi(plane.mappings).handlers(),
+        **TagsApi(
+            {
+                "function": FunctionTags(plane.tags),
+                "event-source-mapping": MappingTags(plane.mappings),
+            }
+        ).handlers(),
         **AccountSettingsApi(plane.accounts).handlers(),
         **ManagedInstancesApi(plane.functions).handlers(),
         **DurableExecutionsApi(plane.functions).handlers(),
