@@ -203,10 +203,7 @@ class Application:
         packages = await PackageStore.open(settings.data)
         stack.callback(packages.close)
 
-        logs = LogService(engine, clock)
-        logs.start()
-        stack.push_async_callback(logs.stop)
-
+        logs = self._start_logs(engine)
         keys = Keys(AccessKeys(engine))
         await keys.load()
         temporary = TemporaryKeys(await installation_secret(engine, "temporary-keys"))
@@ -304,6 +301,12 @@ class Application:
         endpoints.add("GET", f"{CODE_PATH}*", CodeDownload(packages, links).answer, is_open=True)
         await self._listen(front)
         self._end_waiting_first(neighbours.sqs, sources)
+
+    def _start_logs(self, engine: SqliteEngine) -> LogService:
+        logs = LogService(engine, self.clock)
+        logs.start()
+        self._stack.push_async_callback(logs.stop)
+        return logs
 
     async def _start_neighbours(self, engine: SqliteEngine, invoker: Invoker) -> _Neighbours:
         """The queue of events and the services around it, each a target of the others."""
