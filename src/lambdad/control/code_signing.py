@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from lambdad.control.changes import function_not_found, key_of
 from lambdad.domain.arns import FunctionReference, function_arn
 from lambdad.domain.code_signing import CodeSigningConfig, CodeSigningKey, check_deployment, parse_code_signing_arn
 from lambdad.domain.configuration import check_tags
-from lambdad.domain.errors import CodeSigningConfigNotFound, ResourceConflict, ResourceNotFound
+from lambdad.domain.errors import CodeSigningConfigNotFound, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from lambdad.domain.identity import Caller
 from lambdad.domain.lifecycle import last_modified
 from lambdad.storage import code_signing
@@ -104,7 +104,20 @@ class CodeSigningConfigs:
         found = await self._repository.list(caller.account, caller.region, after=str(start[0]), limit=size + 1)
         return paging.page(found, size, lambda config: (config.key.id,))
 
-    async def change_tags(
+    async def add_tags(self, arn: str, caller: Caller, tags: Mapping[str, str]) -> None:
+        """Adds tags, or gives those that are there a new value."""
+        if not tags:
+            raise InvalidParameterValue("An error occurred and the request cannot be processed.")
+        await self._change_tags(arn, caller, lambda current: {**current, **tags})
+
+    async def remove_tags(self, arn: str, caller: Caller, keys: Iterable[str]) -> None:
+        """Removes tags; keys that are not there are fine."""
+        gone = set(keys)
+        await self._change_tags(
+            arn, caller, lambda current: {key: value for key, value in current.items() if key not in gone}
+        )
+
+    async def _change_tags(
         self, arn: str, caller: Caller, change: Callable[[Mapping[str, str]], dict[str, str]]
     ) -> None:
         def job(tx: Transaction) -> None:

@@ -120,3 +120,23 @@ async def test_a_warning_is_counted(aws: Lambda) -> None:
     await aws.bench.settle()
     await aws.update_function_configuration(FunctionName="f", Description="d")
     assert told == [UnsignedCodeDeployed(account=ACCOUNT, region=REGION, function="f")] * 2
+
+
+async def test_tags(aws: Lambda) -> None:
+    arn = await made(aws, Tags={"a": "1", "b": "2"})
+    assert (await aws.list_tags(Resource=arn))["Tags"] == {"a": "1", "b": "2"}
+    await aws.tag_resource(Resource=arn, Tags={"b": "3", "c": "4"})
+    await aws.untag_resource(Resource=arn, TagKeys=["a", "absent"])
+    assert (await aws.list_tags(Resource=arn))["Tags"] == {"b": "3", "c": "4"}
+    many = {str(number): "" for number in range(49)}
+    for params, text in (
+        ({"Tags": many}, "Number of tags exceeds resource tag limit."),
+        ({"Tags": {}}, "An error occurred and the request cannot be processed."),
+    ):
+        error = await aws.refused("tag_resource", Resource=arn, **params)
+        assert message_of(error) == text
+    with pytest.raises(ClientError, match="Number of tags exceeds"):
+        await made(aws, Tags={**many, "x": "", "y": ""})
+    await aws.delete_code_signing_config(CodeSigningConfigArn=arn)
+    error = await aws.refused("list_tags", Resource=arn)
+    assert message_of(error) == f"The Lambda code signing configuration {arn} can not be found."

@@ -66,11 +66,9 @@ ALWAYS_REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
-UNBUILT = {
-    f"{verb}{noun}"
-    for noun in ("EventSourceMapping", "FunctionUrlConfig")
-    for verb in ("Create", "Get", "Update", "Delete")
-} | {"ListEventSourceMappings", "ListFunctionUrlConfigs"}
+UNBUILT = {f"{verb}{noun}" for noun in ("FunctionUrlConfig",) for verb in ("Create", "Get", "Update", "Delete")} | {
+    "ListFunctionUrlConfigs"
+}
 """Not there yet."""
 
 

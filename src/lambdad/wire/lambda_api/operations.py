@@ -19,7 +19,7 @@ from lambdad.wire.lambda_api.other_accounts import open_to_others
 from lambdad.wire.lambda_api.permissions import PermissionsApi
 from lambdad.wire.lambda_api.provisioned_concurrency import ProvisionedConcurrencyApi
 from lambdad.wire.lambda_api.runtime_settings import RuntimeSettingsApi
-from lambdad.wire.lambda_api.tags import FunctionTags, MappingTags, TagsApi
+from lambdad.wire.lambda_api.tags import CodeSigningTags, FunctionTags, MappingTags, TagsApi
 from lambdad.wire.lambda_api.versions import VersionsApi
 from lambdad.wire.service import Handler
 
@@ -44,6 +44,7 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
             {
                 "function": FunctionTags(plane.tags),
                 "event-source-mapping": MappingTags(plane.mappings),
+                "code-signing-config": CodeSigningTags(plane.code_signing_configs),
             }
         ).handlers(),
         **AccountSettingsApi(plane.accounts).handlers(),

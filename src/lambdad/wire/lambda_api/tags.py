@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from lambdad.control.code_signing import CodeSigningConfigs
 from lambdad.control.mappings import Mappings
 from lambdad.control.tags import Tags
 from lambdad.domain.arns import FunctionReference, parse_function_reference
 from lambdad.domain.errors import InvalidParameterValue, ResourceNotFound, ValidationFailed
 from lambdad.wire.service import Answer, ApiCall, Handler
 
-_MISSING = {
-    "capacity-provider": "Capacity provider not found: {arn}",
-    "code-signing-config": "The Lambda code signing configuration {arn} can not be found.",
-}
+_MISSING = {"capacity-provider": "Capacity provider not found: {arn}"}
 
 
 class TaggedKind(Protocol):
@@ -92,6 +90,22 @@ class MappingTags:
 
     async def remove(self, call: ApiCall, arn: str, keys: Iterable[str]) -> None:
         await self._mappings.remove_tags(call.caller.account, call.caller.region, arn, keys)
+
+
+class CodeSigningTags:
+    """Tags of code signing configurations."""
+
+    def __init__(self, configs: CodeSigningConfigs) -> None:
+        self._configs = configs
+
+    async def list(self, call: ApiCall, arn: str) -> Mapping[str, str]:
+        return (await self._configs.get(arn, call.caller)).tags
+
+    async def add(self, call: ApiCall, arn: str, tags: Mapping[str, str]) -> None:
+        await self._configs.add_tags(arn, call.caller, tags)
+
+    async def remove(self, call: ApiCall, arn: str, keys: Iterable[str]) -> None:
+        await self._configs.remove_tags(arn, call.caller, keys)
 
 
 def _function(call: ApiCall, arn: str) -> FunctionReference:
