@@ -382,6 +382,8 @@ class Environment:
         time_ms = self._clock.time_ms()
         # Real time: what runs inside compares it with the machine's clock, which nobody moves.
         invocation.deadline_ms = int((time.time() + remaining_s) * 1000)
+        # What a thread printed after the answer before is no part of this invocation's log.
+        self._capture.drain()
         # The function runs while the rest is noted. Nothing of it is read before this turn of the event loop ends.
         booted.channel.deliver(invocation)
         if self._extensions is not None:

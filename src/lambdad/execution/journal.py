@@ -199,6 +199,7 @@ class Journal:
 
     def invocation_ended(self, invocation: Invocation, outcome: Outcome, ending: Ending, error_type: str) -> None:
         """END and REPORT, after what was printed before; fills in the log tail if it is wanted."""
+        self._capture.end()
         request_id = invocation.request_id
         status = REPORT_STATUS[ending]
         reported_type = error_type if status == "error" else None

@@ -20,6 +20,9 @@ from lambdad.execution.telemetry_api.stream import TelemetryStream
 
 READ_SIZE = 65_536
 """The capacity of a pipe: what was printed before an answer is in the pipe when the answer arrives."""
+INVOCATION_LIMIT_BYTES = 64 << 20
+"""What one invocation may print, or init before the first. AWS has no such limit and asks money for logs; here it keeps
+a function in an endless loop from filling the disk. What is above is read, shown in the tail, and dropped."""
 _NOTHING = bytes(4)
 
 
@@ -34,6 +37,7 @@ class LogCapture:
         self._extensions: _Pipe | None = None
         self.telemetry: TelemetryStream | None = None
         """Gets what is printed, too; None where nobody wants it."""
+        self._left = INVOCATION_LIMIT_BYTES  # negative: so many bytes were dropped, or a line more
         self._tail: LogTail | None = None
         self._is_json = logging.log_format == "JSON"
         level = logging.application_log_level
@@ -60,10 +64,20 @@ class LogCapture:
 
     def begin(self, *, tail: bool) -> None:
         """An invocation begins; the init output that came before belongs to the tail of a cold start."""
+        self.end()
         if not tail:
             self._tail = None
         elif self._tail is None:
             self._tail = LogTail(whole_records=self._is_json)
+
+    def end(self) -> None:
+        """An invocation ends, or init; says what was dropped of it."""
+        if self._left < 0:
+            self.write(
+                b"lambdad: %d bytes of log output were dropped; one invocation may print %d bytes\n"
+                % (-self._left, INVOCATION_LIMIT_BYTES)
+            )
+        self._left = INVOCATION_LIMIT_BYTES
 
     def write(self, lines: bytes, time_ms: int = 0) -> None:
         """Adds lines of our own, such as START and REPORT."""
@@ -91,6 +105,9 @@ class LogCapture:
         # The tail is taken before levels are filtered (AWS: captured 2026).
         if self._tail is not None:
             self._tail.add(lines)
+        left, self._left = self._left, self._left - len(lines)
+        if self._left < 0:
+            lines = lines[: lines.rfind(b"\n", 0, max(left, 0)) + 1]
         if self._filter is not None:
             lines = self._filter.keep(lines)
         if lines:

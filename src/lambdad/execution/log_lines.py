@@ -331,6 +331,8 @@ class LogTail:
 
     def add(self, data: bytes) -> None:
         """Adds text of this invocation, in order."""
+        if len(data) > 4 * TAIL_LIMIT:
+            data = data[-TAIL_LIMIT - 1 :]  # a copy, so that a megabyte is not kept for its last 4 KB
         self._pieces.append(data)
         self._size += len(data)
         if self._size > 16 * TAIL_LIMIT:  # now and then, so that a call that logs much costs little
@@ -388,7 +390,8 @@ class LineBuffer:
             # The event ends here although the line does not: the text as it came, without a newline of ours, would
             # run into what follows, so it gets one.
             cut = whole_characters(rest, self._limit)
-            lines += bytes(rest[:cut]) + b"\n"
+            with memoryview(rest) as view:
+                lines = b"".join((lines, view[:cut], b"\n"))
             del rest[:cut]
         return lines
 

@@ -122,7 +122,7 @@ def _pack_one(part: list[Chunk], first_ms: int, last_ms: int, size: int) -> Segm
     head = struct.pack(
         f"<I{count}I{count}I{count}B", count, *(stamp - first_ms for stamp in stamps), *map(len, texts), *kinds
     )
-    return Segment(first_ms, last_ms, size, _deflate(head + b"".join(texts)))
+    return Segment(first_ms, last_ms, size, _deflate(b"".join((head, *texts))))
 
 
 def _deflate(raw: bytes) -> bytes:

@@ -62,8 +62,9 @@ async def ticks(runtime: Runtime, count: int = 20) -> str:
     return text
 
 
-async def standing_still(frozen: Runtime, other: Runtime) -> str:
+async def standing_still(bench: Bench, frozen: Runtime, other: Runtime) -> str:
     """What the frozen one still prints while the other ticks on; freezing itself takes a moment."""
+    await bench.client.report()  # it has read all messages before this one
     async with asyncio.timeout(10):
         while frozen.printed():
             await ticks(other, 3)
@@ -79,18 +80,19 @@ async def test_threads_and_daemons_stand_still_and_run_on(frozen_by: Bench) -> N
         await ticks(each)
 
     runtime.process.freeze()
-    assert await standing_still(runtime, other) == ""
+    assert await standing_still(frozen_by, runtime, other) == ""
     runtime.process.thaw()
     await ticks(runtime)
     assert await runtime.invoke("after") == "after"
 
 
 async def test_what_is_sent_to_a_frozen_one_waits_for_it(frozen_by: Bench) -> None:
-    runtime = await frozen_by.start(TICKING)
-    other = await frozen_by.start(TICKING)
-    await other.invoke("tick")
+    runtime, other = await frozen_by.start(TICKING), await frozen_by.start(TICKING)
+    for each in (runtime, other):
+        await each.invoke("tick")
+        await ticks(each)
     runtime.process.freeze()
-    await ticks(other, 5)
+    assert await standing_still(frozen_by, runtime, other) == ""
     answer = asyncio.create_task(runtime.invoke("later"))
     await ticks(other)
     assert not answer.done()
@@ -104,7 +106,7 @@ async def test_a_frozen_one_can_be_killed(frozen_by: Bench) -> None:
         await each.invoke("tick")
         await ticks(each)
     runtime.process.freeze()
-    assert await standing_still(runtime, other) == ""
+    assert await standing_still(frozen_by, runtime, other) == ""
     runtime.process.kill()
     assert (await runtime.exit()).signal == 9
 
@@ -127,7 +129,7 @@ async def test_sending_oneself_sigcont_does_not_help(frozen_by: Bench) -> None:
         await ticks(each)
     await runtime.invoke("resist")
     runtime.process.freeze()
-    assert await standing_still(runtime, other) == ""
+    assert await standing_still(frozen_by, runtime, other) == ""
 
 
 async def test_one_that_stops_itself_can_still_be_killed(any_bench: Bench) -> None:

@@ -230,7 +230,9 @@ class Spawner:
             handed += environment.group.open_members()
         if environment.freezer is not None:
             environment.thaw()  # what ran here before may have been killed while it was frozen
-            handed += environment.freezer.open_members()
+            members = environment.freezer.open_members()
+            flags |= supervisor.HAS_FREEZER if members else 0
+            handed += members
         return flags
 
     def _environment_for(self, plan: plans.Plan) -> Environment:

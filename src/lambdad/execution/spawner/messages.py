@@ -73,7 +73,7 @@ FORMS = {
     PART_ENDED: "sisiiii",
     # sequence, mode, argv, environ, working directory, uid, open files, memory bytes, flags, extensions, their environ;
     # descriptors: status socket, output, then as the flags say: frames, output of extensions, task, layers, tmp,
-    # hosts, memory events (three); then cgroup.procs files
+    # hosts, memory events (three); then cgroup.procs files, the last one the freezer's if the flags say so
     FORK: "isllsiiiill",
     REAP: "i",  # pid
     STARTED: "isl",  # pid, Python's version, names of the modules loaded

@@ -30,6 +30,7 @@ WRAPPED = 32
 HAS_EVENTS = 64
 HAS_EXTENSIONS = 128
 HAS_HOSTS = 256
+HAS_FREEZER = 1024
 
 FRAMES_DESCRIPTOR = 3
 _SAFE_DESCRIPTOR = 64
@@ -76,6 +77,8 @@ class Order:
         """Of the memory group: where to ask for events, the event, the counter."""
         if self.has(HAS_EVENTS):
             self.events, waiting = waiting[:3], waiting[3:]
+        self.freezer = waiting.pop() if self.has(HAS_FREEZER) else -1
+        """Joined by what the supervisor starts, not by itself: it has to work while they are frozen."""
         self.groups = waiting
 
     def _take(self, waiting: list[int], flag: int) -> int:
@@ -232,6 +235,7 @@ def _tell(descriptor: int, message: bytes) -> None:
 def _become_runtime(order: Order, null: int, tell_end: int, python_main: PythonMain | None) -> NoReturn:
     number = FRAMES_DESCRIPTOR
     try:
+        _join_freezer(order)
         wanted = [null, order.output, order.output]
         if order.frames >= 0:
             wanted.append(order.frames)
@@ -267,6 +271,7 @@ def _start_extension(order: Order, null: int, program: str) -> tuple[int, int]:
         os.close(tell)
         return pid, told
     try:
+        _join_freezer(order)
         wanted = [null, order.extension_output, order.extension_output]
         moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, _SAFE_DESCRIPTOR) for one in [*wanted, tell]]
         for number, descriptor in enumerate(moved[:3]):
@@ -280,6 +285,11 @@ def _start_extension(order: Order, null: int, program: str) -> tuple[int, int]:
         _tell(tell, messages.encode(messages.NOT_RUNNING, error.errno or errno.EIO, program, str(error)))
     finally:
         os._exit(1)
+
+
+def _join_freezer(order: Order) -> None:
+    if order.freezer >= 0:
+        os.write(order.freezer, b"0")
 
 
 def _restrict(order: Order) -> None:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S: Final = 0.5
 """What a crash may lose at most. Each flush takes the interpreter from the event loop some twenty times."""
-UNFLUSHED_LIMIT: Final = 16 * 1024 * 1024
+UNFLUSHED_LIMIT: Final = 3 * 1024 * 1024
 """Bytes in memory, of all streams, those being written included."""
 STORE_AGAIN_S: Final = 1.0
 _KINDS: Final = {RECORD_NEWLINE: Kind.LINES, b"\r": Kind.LINES_CR}
