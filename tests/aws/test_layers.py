@@ -53,6 +53,17 @@ def test_python_finds_modules_of_layers(client: Any, deploy: Deployer) -> None:
     assert json.loads(deploy.invoke(reversed_order)["Payload"]) == [1, 2, 1, 1, "from the layer"]
 
 
+def test_what_was_compiled_of_one_layer_is_not_taken_for_another(client: Any, deploy: Deployer) -> None:
+    padding = "# source that is worth to be compiled ahead\n" * 200
+    layers = [publish(client, f"same-{value}", {"python/same.py": f"value = {value}\n{padding}"}) for value in (1, 2)]
+    code = "import same\ndef handler(event, context):\n    return same.value\n"
+    answers = [
+        json.loads(deploy.invoke(deploy(code, Layers=arns))["Payload"])
+        for arns in (layers[:1], layers, layers[::-1], layers[1:])
+    ]
+    assert answers == [1, 2, 1, 2]
+
+
 @pytest.mark.node
 @pytest.mark.parametrize(
     ("file", "code"),

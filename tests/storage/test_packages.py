@@ -143,6 +143,38 @@ async def test_an_archive_that_is_not_there(store: PackageStore) -> None:
             await call(digest(CODE))
 
 
+async def test_the_size_of_the_files_is_that_of_the_archive(store: PackageStore) -> None:
+    async with store.added(CODE) as package:
+        assert package.unzipped_size == len("code")
+        tree = await store.tree(package.code_sha256)
+        (tree / "compiled.pyc").write_bytes(b"x" * 100)  # what comes to the tree later is nobody's package
+        async with store.added(CODE) as again:
+            assert again.unzipped_size == len("code")
+        assert await store.unzipped_size(package.code_sha256) == len("code")
+    assert (await store.check(CODE)).unzipped_size == len("code")
+
+
+async def test_archives_are_merged_in_their_order(store: PackageStore) -> None:
+    first, second = await add(store, CODE), await add(store, OTHER)
+    for archives, text in (([first, second], "other"), ([second, first], "code"), ([first], "code")):
+        assert ((await store.merged_tree(archives)) / "index.py").read_text() == text
+    assert await store.merged_tree([first]) == await store.tree(first)
+    with pytest.raises(FileNotFoundError):
+        await store.merged_tree([first, digest(b"absent")])
+
+
+async def test_a_merged_tree_that_nothing_needs_is_removed(store: PackageStore) -> None:
+    archives = [await add(store, CODE), await add(store, OTHER)]
+    merged = await store.merged_tree(archives)
+
+    async def in_use() -> set[str]:
+        return set(archives)
+
+    await store.collect(in_use)
+    assert not merged.exists()
+    assert (await store.merged_tree(archives)).exists()
+
+
 async def test_what_nothing_needs_is_removed(store: PackageStore, tmp_path: Path) -> None:
     used, unused = await add(store, CODE), await add(store, OTHER)
 

@@ -45,6 +45,7 @@ def shown(folder: Path) -> dict[str, str]:
         ({"d/x": "1", "a": "-> d/x"}, {"a": "2"}, {"d/x": "1", "a": "2"}),
         ({"d/x": "1"}, {"d": "-> e", "e/y": "2"}, {"d": "-> e", "e/y": "2"}),
         ({"a": "-> b"}, {"a": "-> c"}, {"a": "-> c"}),
+        ({"m.py": "1", "__pycache__/m.pyc": "of 1"}, {"m.py": "2"}, {"m.py": "2"}),
     ],
 )
 def test_a_later_tree_wins(
@@ -71,7 +72,3 @@ def test_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     trees.lay(source, target)
     assert shown(target) == files
     assert (target / "d" / "a").stat().st_mode & 0o777 == 0o755
-
-
-def test_the_size_of_a_tree(tmp_path: Path) -> None:
-    assert trees.size_of(a_tree(tmp_path / "1", {"a": "12", "d/e/b": "345", "l": "-> a"})) == 6

@@ -28,8 +28,8 @@ from typing import IO, Any, TypeVar
 from lambdad.domain.errors import InvalidParameterValue
 from lambdad.domain.layers import merged_sha256
 from lambdad.storage.engine import StorageFull
-from lambdad.storage.trees import lay, size_of
-from lambdad.storage.unpacking import unpack
+from lambdad.storage.trees import lay
+from lambdad.storage.unpacking import unpack, unzipped_size
 
 T = TypeVar("T")
 
@@ -79,9 +79,9 @@ class PackageStore:
         self._pins[name] += 1
         self._added_since_collection.add(name)
         try:
-            unzipped_size = await self._run(lambda: self._add(name, archive))
+            unzipped_bytes = await self._run(lambda: self._add(name, archive))
             self._ready[name] = self._trees / name
-            yield Package(code_sha256, len(archive), unzipped_size)
+            yield Package(code_sha256, len(archive), unzipped_bytes)
         finally:
             self._pins[name] -= 1
             if not self._pins[name]:
@@ -92,8 +92,7 @@ class PackageStore:
         _check_not_empty(archive)
 
         def checked() -> Package:
-            unzipped_size = unpack(io.BytesIO(archive), None)
-            return Package(_code_sha256(archive), len(archive), unzipped_size)
+            return Package(_code_sha256(archive), len(archive), unpack(io.BytesIO(archive), None))
 
         return await self._run(checked)
 
@@ -117,8 +116,12 @@ class PackageStore:
 
     async def unzipped_size(self, code_sha256: str) -> int:
         """Bytes of the files of a stored archive. Raises FileNotFoundError when there is no such archive."""
-        tree = await self.tree(code_sha256)
-        return await self._run(lambda: size_of(tree))
+
+        def measured() -> int:
+            with self._archive(_hex(code_sha256)).open("rb") as archive:
+                return unzipped_size(archive)
+
+        return await self._run(measured)
 
     async def read(self, code_sha256: str) -> bytes:
         """The archive itself. Raises FileNotFoundError when there is none."""
@@ -176,7 +179,7 @@ class PackageStore:
         # Unpacked first: a bad archive is never stored.
         self._unpack(name, io.BytesIO(archive))
         self._write_archive(name, archive)
-        return size_of(self._trees / name)
+        return unzipped_size(io.BytesIO(archive))
 
     def _write_archive(self, name: str, archive: bytes) -> None:
         path = self._archive(name)

@@ -1,4 +1,4 @@
-"""Unpacked trees: how large they are, and one laid over another. Blocking."""
+"""Unpacked trees laid over each other. Blocking."""
 
 from __future__ import annotations
 
@@ -7,25 +7,19 @@ import os
 import shutil
 from pathlib import Path
 
-
-def size_of(tree: Path) -> int:
-    """Bytes of all files in a tree; links count with the length of what they say."""
-    total = 0
-    for entry in os.scandir(tree):
-        if entry.is_dir(follow_symlinks=False):
-            total += size_of(Path(entry.path))
-        else:
-            total += entry.stat(follow_symlinks=False).st_size
-    return total
+_PYTHON_CACHE = "__pycache__"
 
 
 def lay(tree: Path, target: Path) -> None:
     """Adds a tree to `target`: folders are united, and what is there already gives way to a file or link of the tree.
 
-    Files are linked, not copied: both trees are only ever read. Nothing is written through a symbolic link of an
-    earlier tree; a folder takes its place.
+    Files are linked, not copied: they never change. Nothing is written through a symbolic link of an earlier tree; a
+    folder takes its place. Python's caches stay behind: a module may come from one tree and what was compiled of the
+    same name from another, and nothing compares the two.
     """
     for entry in os.scandir(tree):
+        if entry.name == _PYTHON_CACHE:
+            continue
         place = target / entry.name
         if entry.is_dir(follow_symlinks=False):
             if place.is_symlink() or not place.is_dir():

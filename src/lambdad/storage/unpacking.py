@@ -86,6 +86,12 @@ def unpack(archive: IO[bytes], target: Path | None, *, limit: int = MAX_UNZIPPED
         raise
 
 
+def unzipped_size(archive: IO[bytes]) -> int:
+    """Bytes of the files in an archive that can be unpacked, as its directory has them. Blocking."""
+    with zipfile.ZipFile(archive) as package:
+        return sum(info.file_size for info in package.infolist())
+
+
 def _check_size_of_directory(archive: IO[bytes]) -> None:
     """Refuses a directory with far too many entries before zipfile makes an object of each."""
     found, tail = 0, b""
