@@ -12,6 +12,7 @@ import pytest
 
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.identity import Caller
+from lambdad.domain.object_events import TEST_EVENT, NotificationTarget, ObjectEvent
 from lambdad.extras.moto_services import MotoServices, is_installed
 from lambdad.http.messages import Request, Response
 
@@ -148,3 +149,63 @@ def test_looking_for_moto_does_not_import_it():
 def _location(region: str) -> bytes:
     place = f"<LocationConstraint>{region}</LocationConstraint>"
     return f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>".encode()
+
+
+NOTIFICATIONS = b"""<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+<CloudFunctionConfiguration><Id>made</Id><CloudFunction>arn:aws:lambda:eu-west-1:111122223333:function:f</CloudFunction>
+<Event>s3:ObjectCreated:*</Event><Filter><S3Key><FilterRule><Name>prefix</Name><Value>in/</Value></FilterRule></S3Key>
+</Filter></CloudFunctionConfiguration><QueueConfiguration><Id>gone</Id>
+<Queue>arn:aws:sqs:eu-west-1:111122223333:q</Queue><Event>s3:ObjectRemoved:*</Event><Event>s3:ObjectTagging:*</Event>
+</QueueConfiguration>
+</NotificationConfiguration>"""
+
+
+async def test_changes_in_buckets_are_told_before_the_answer(moto: MotoServices):
+    told: list[ObjectEvent] = []
+
+    async def notify(event: ObjectEvent) -> None:
+        told.append(event)
+
+    moto.on_object_event(notify)
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket", _location("eu-west-1")))
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket/in/before", b"12345"))
+    configured = await moto.answer("s3", CALLER, s3("PUT", "/bucket", NOTIFICATIONS, "notification"))
+    assert configured.status == 200
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket/in/a", b"12345"))
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket/out/b", b"12345"))
+    await moto.answer("s3", CALLER, s3("DELETE", "/bucket/in/a"))
+    tags = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket/out/b", tags, "tagging"))
+    test, made, gone, tagged = told
+    assert (tagged.name, tagged.key) == ("ObjectTagging:Put", "out/b")
+    assert (test.name, [target.arn for target in test.targets]) == (
+        TEST_EVENT,
+        ["arn:aws:sqs:eu-west-1:111122223333:q"],
+    )
+    assert (made.name, made.key, made.size, made.account, made.region) == (
+        "ObjectCreated:Put",
+        "in/a",
+        5,
+        "111122223333",
+        "eu-west-1",
+    )
+    assert made.targets == (
+        NotificationTarget(arn="arn:aws:lambda:eu-west-1:111122223333:function:f", configuration_id="made"),
+    )
+    assert (gone.name, gone.size, gone.version_id) == ("ObjectRemoved:Delete", None, None)
+
+
+async def test_changes_made_from_other_threads_are_told_too(moto: MotoServices):
+    import asyncio
+
+    told: list[str] = []
+
+    async def notify(event: ObjectEvent) -> None:
+        told.append(event.name)
+
+    moto.on_object_event(notify)
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket", _location("eu-west-1")))
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket", NOTIFICATIONS, "notification"))
+    told.clear()
+    await asyncio.to_thread(moto.answer_now, "s3", CALLER, s3("PUT", "/bucket/in/a", b"1"))
+    assert told == ["ObjectCreated:Put"]

@@ -23,6 +23,7 @@ from itertools import chain
 
 from lambdad.app.endpoints import CODE_PATH, ClockReset, CodeDownload, Reset
 from lambdad.app.logs import LogStreams
+from lambdad.app.object_notifications import ObjectNotifications
 from lambdad.app.objects import Objects
 from lambdad.app.sources import EmbeddedQueues
 from lambdad.app.targets import Functions, QueueTarget, Topics
@@ -333,6 +334,9 @@ class Application:
         eventbridge = EventBridgeService(
             engine, clock, sqs=sqs, targets={"lambda": FunctionTarget(functions), "sns": TopicTarget(topics)}
         )
+        if self._others is not None:
+            told = ObjectNotifications(engine, functions=functions, sqs=sqs, sns=sns, eventbridge=eventbridge)
+            self._others.on_object_event(told.deliver)
         queue.targets.add("sns", topics)
         queue.targets.add("events", eventbridge.records)
         sns.start()

@@ -7,17 +7,20 @@ the handler that moto leaves in botocore's defaults at import is taken out again
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.identity import Caller
+from lambdad.domain.object_events import ObjectEvent
+from lambdad.extras import object_events
 from lambdad.extras.one_thread import OneThread
 from lambdad.http.messages import Request, Response
 
@@ -33,6 +36,7 @@ _SIGNED_AS = {"eventbridge": "events", "iotdata": "data.iot", "mobiletargeting":
 """Signing names that are not the name in the host."""
 _S3_CONTROL = "/v20180820/"
 
+Notify = Callable[[ObjectEvent], Awaitable[None]]
 _Callback = Callable[[Any, str, Any], tuple[int, Mapping[str, Any], Any]]
 
 
@@ -47,6 +51,10 @@ class MotoServices:
     def __init__(self) -> None:
         self._thread = OneThread("lambdad-moto")
         self._loaded = False
+        self._events: list[ObjectEvent] = []
+        """Of the call that runs."""
+        self._notify: Notify = _ignore
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._routes: dict[str, list[tuple[re.Pattern[str], _Callback]]] = {}
 
     async def answer(self, service: str, caller: Caller, request: Request) -> Response:
@@ -54,11 +62,23 @@ class MotoServices:
 
         Raises ServiceError `NotImplemented` for what moto does not have, and its own failures as they are.
         """
-        return await self._thread.run(lambda: self._answer(service, caller, request))
+        response, events = await self._thread.run(lambda: self._answer_with_events(service, caller, request))
+        for event in events:
+            await self._notify(event)
+        return response
 
     def answer_now(self, service: str, caller: Caller, request: Request) -> Response:
-        """The same for callers on other threads, which wait."""
-        return self._thread.submit(lambda: self._answer(service, caller, request)).result()
+        """The same for callers on other threads than the event loop's, which wait."""
+        response, events = self._thread.submit(lambda: self._answer_with_events(service, caller, request)).result()
+        for event in events:
+            assert self._loop is not None
+            asyncio.run_coroutine_threadsafe(_wait_for(self._notify(event)), self._loop).result()
+        return response
+
+    def on_object_event(self, notify: Notify) -> None:
+        """`notify` delivers what happens in buckets, on the running event loop; a call is answered after it."""
+        self._notify = notify
+        self._loop = asyncio.get_running_loop()
 
     async def reset(self) -> None:
         """Forgets everything, if anything was ever asked for."""
@@ -70,9 +90,15 @@ class MotoServices:
 
     # --- on the thread ---
 
+    def _answer_with_events(self, service: str, caller: Caller, request: Request) -> tuple[Response, list[ObjectEvent]]:
+        self._events.clear()
+        response = self._answer(service, caller, request)
+        return response, object_events.of_one_call(self._events)
+
     def _answer(self, service: str, caller: Caller, request: Request) -> Response:
         if not self._loaded:
             _load()
+            object_events.redirect(self._events.append)
             self._loaded = True
         host = _host_of(service, caller.region, request)
         clean_url = f"https://{host}{request.path}"
@@ -101,6 +127,14 @@ class MotoServices:
             if pattern.match(clean_url):
                 return callback
         return None
+
+
+async def _ignore(_: ObjectEvent) -> None:
+    """Nobody is told."""
+
+
+async def _wait_for(notified: Awaitable[None]) -> None:
+    await notified
 
 
 def _host_of(service: str, region: str, request: Request) -> str:

@@ -1,0 +1,29 @@
+"""Every kind of resource that belongs to functions, with Terraform. Minutes long: only `script/terraform` runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.terraform.driving import Terraform
+
+pytestmark = pytest.mark.server
+
+
+def test_everything(start_server: StartServer, tmp_path: Path):
+    server = start_server()
+    terraform = Terraform("whole", tmp_path / "terraform", server)
+    terraform.apply()
+    assert terraform.changes() == ""
+    outputs = terraform.outputs()
+    assert outputs["account"] == "000000000000"
+
+    client = server.client("lambda")
+    answer = client.invoke(FunctionName=outputs["alias"], Payload=b'{"a":1}')
+    assert (answer["ExecutedVersion"], json.load(answer["Payload"])) == ("1", {"greeting": "Hello", "event": {"a": 1}})
+    assert json.load(client.invoke(FunctionName=outputs["stored"], Payload=b"1")["Payload"])["event"] == 1
+    terraform.destroy()
+    assert client.list_functions()["Functions"] == []
