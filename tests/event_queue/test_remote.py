@@ -245,6 +245,9 @@ def test_another_server_as_queue_topic_bus_and_function(tmp_path: Path, start_se
     rules = [f"{service}={other.endpoint}" for service in ("sqs", "sns", "lambda", "events")]
     one = start_server(data=tmp_path / "one", environ={"LAMBDAD_TARGET": ",".join(rules)})
     url, queue = a_queue(other, "ends")
+    services = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": queue}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [services]})
+    other.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     topic = other.client("sns").create_topic(Name="failures")["TopicArn"]
     other.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
     other.create_function("other", ECHO)
