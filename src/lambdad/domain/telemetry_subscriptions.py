@@ -171,4 +171,4 @@ def _http(uri: Any, method: str, wrong: list[str]) -> Destination | None:
     if not path.isascii() or not path.isprintable() or " " in path:
         wrong.append("URI is not valid")
         return None
-    return Destination(port=port, path=path, host=parts.netloc, method=method)
+    return Destination(port=port, path=path, host=f"{parts.hostname}:{port}", method=method)

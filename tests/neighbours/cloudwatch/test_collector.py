@@ -41,12 +41,20 @@ class Counting:
         self.admission = Admission(10)
         self.collector = Collector(engine, self.clock, self.telemetry, self.admission.take_peaks)
 
-    def finish(self, duration_ms: float = 1.0, ending: Ending = Ending.SUCCESS, qualifier: str = "") -> None:
+    def finish(
+        self,
+        duration_ms: float = 1.0,
+        ending: Ending = Ending.SUCCESS,
+        qualifier: str = "",
+        extensions_ms: float | None = None,
+    ) -> None:
         event = AttemptFinished(
             request_id="id",
             version=a_version(name="greet"),
             qualifier=qualifier,
-            outcome=Outcome(payload=b"", ending=ending, duration_ms=duration_ms),
+            outcome=Outcome(
+                payload=b"", ending=ending, duration_ms=duration_ms, post_runtime_extensions_ms=extensions_ms
+            ),
         )
         for listener in self.telemetry.attempt_finished:
             listener(event)
@@ -74,6 +82,14 @@ async def counting(tmp_path: Path) -> AsyncIterator[Counting]:
     engine = await SqliteEngine.open(tmp_path)
     yield Counting(engine)
     await engine.close()
+
+
+async def test_time_of_extensions_counts_where_there_are_some(counting: Counting) -> None:
+    counting.finish(10)
+    counting.finish(30, extensions_ms=12.5)
+    counting.finish(30, extensions_ms=0.5)
+    assert await counting.total("PostRuntimeExtensionsDuration") == (2, 13.0)
+    assert await counting.total("Duration") == (3, 70.0)
 
 
 async def test_runs_count_with_explicit_zeros(counting: Counting) -> None:

@@ -44,7 +44,11 @@ MAX_SAMPLES_IN_MEMORY = 100_000
 
 _PROVISIONED = "ProvisionedConcurrencyInvocations"
 _SPILLOVER = "ProvisionedConcurrencySpilloverInvocations"
-_UNITS = {"Duration": "Milliseconds", "AsyncEventAge": "Milliseconds"}
+_UNITS = {
+    "Duration": "Milliseconds",
+    "PostRuntimeExtensionsDuration": "Milliseconds",
+    "AsyncEventAge": "Milliseconds",
+}
 
 
 Peak = tuple[str, str, str, str, str, float]
@@ -55,11 +59,12 @@ the most since the last look."""
 class _Bumps:
     """What one addressed version did in the current minute."""
 
-    __slots__ = ("ages_ms", "counts", "durations_ms", "ended", "errors")
+    __slots__ = ("ages_ms", "counts", "durations_ms", "ended", "errors", "extensions_ms")
 
     def __init__(self) -> None:
         self.durations_ms: list[float] = []
         self.errors = 0
+        self.extensions_ms: list[float] = []
         self.ages_ms: list[float] = []
         self.ended = 0
         self.counts: Counter[str] = Counter()
@@ -108,6 +113,8 @@ class Collector(Loop):
         key = (version.account, version.region, version.name, event.qualifier, version.version)
         bumps = self._bumps.get(key) or self._of(key)
         bumps.durations_ms.append(outcome.duration_ms)
+        if outcome.post_runtime_extensions_ms is not None:
+            bumps.extensions_ms.append(outcome.post_runtime_extensions_ms)
         if outcome.ending is not Ending.SUCCESS:
             bumps.errors += 1
         if event.provisioned is not None:
@@ -246,6 +253,9 @@ def _statistics(bumps: _Bumps) -> dict[str, Statistics]:
         found["Invocations"] = Statistics.of({1.0: ran})
         found["Errors"] = _zeros_and_ones(ran - bumps.errors, bumps.errors)
         found["Duration"] = Statistics.of(Counter(round(value, 2) for value in bumps.durations_ms))
+    if bumps.extensions_ms:
+        rounded = Counter(round(value, 2) for value in bumps.extensions_ms)
+        found["PostRuntimeExtensionsDuration"] = Statistics.of(rounded)
     if ran or counts["Throttles"]:
         found["Throttles"] = _zeros_and_ones(ran, counts["Throttles"])
     if bumps.ages_ms:
