@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 CLIENT = r'''#!/usr/bin/env python3
-import http.client, json, os, sys, threading, time
+import http.client, json, os, socket, sys, tempfile, threading, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 NAME = os.path.basename(sys.argv[0])
@@ -41,25 +41,38 @@ def next_event():
 def say(*what):
     print(NAME, *[one if isinstance(one, str) else json.dumps(one) for one in what], flush=True)
 
-def subscribe(types, port=8080, **settings):
-    api = settings.pop("api", "/2022-07-01/telemetry")
-    body = {"types": types, "buffering": {"timeoutMs": 25},
-            "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:%d/" % port}, **settings}
-    return call("PUT", api, body)
+def home():
+    """The address to listen on; without isolation nobody knows the name of AWS."""
+    try:
+        socket.getaddrinfo("sandbox.localdomain", 0)
+        return "sandbox.localdomain"
+    except OSError:
+        return "127.0.0.1"
 
-def listen(path="/tmp/telemetry", port=8080, host="sandbox.localdomain"):
-    """Writes every record that comes into a file, one a line."""
+def listen(path="/telemetry", port=0):
+    """Writes every record that comes into a file of /tmp, one a line; returns the port."""
     class Listener(BaseHTTPRequestHandler):
         def do_POST(self):
             records = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with open(path, "a") as kept:
+            with open(tempfile.gettempdir() + path, "a") as kept:
                 kept.writelines(json.dumps(record) + "\n" for record in records)
             self.send_response(200)
             self.end_headers()
         def log_message(self, *_):
             pass
-    server = HTTPServer((host, port), Listener)
+    server = HTTPServer((home(), port), Listener)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port
+
+def heard(path="/telemetry"):
+    """What was written."""
+    with open(tempfile.gettempdir() + path) as kept:
+        return [json.loads(line) for line in kept]
+
+def subscribe(port, types=("platform", "function", "extension"), api="/2022-07-01/telemetry", **settings):
+    body = {"types": types, "buffering": {"timeoutMs": 25},
+            "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:%d/" % port}, **settings}
+    return call("PUT", api, body)
 
 '''
 """The beginning of an extension in Python."""
@@ -84,6 +97,21 @@ def layer_archive(files: Mapping[str, str], *, mode: int = 0o755) -> bytes:
             info.external_attr = (stat.S_IFREG | mode) << 16
             archive.writestr(info, content)
     return buffer.getvalue()
+
+
+SHELL = r"""#!/bin/bash
+api="http://$AWS_LAMBDA_RUNTIME_API/2020-01-01/extension"
+name=$(basename "$0")
+head=$(mktemp)
+curl -sS -D "$head" -X POST -H "Lambda-Extension-Name: $name" -d '{"events": ["INVOKE", "SHUTDOWN"]}' "$api/register" > /dev/null
+id=$(grep -i '^Lambda-Extension-Identifier:' "$head" | tr -d '\r' | cut -d' ' -f2)
+while true; do
+    event=$(curl -sS -H "Lambda-Extension-Identifier: $id" "$api/event/next")
+    echo "$name $event"
+    case "$event" in *SHUTDOWN*) exit 0 ;; esac
+done
+"""
+"""The same in shell."""
 
 
 def publish(client: Any, extensions: Mapping[str, str], *, mode: int = 0o755) -> str:

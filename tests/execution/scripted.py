@@ -57,6 +57,7 @@ class ScriptedRuntime:
     terminated: list[bool] = field(default_factory=list)
     """SIGTERMs that the runtime got; True for SIGKILL."""
     silenced: bool = False
+    keeps_turning: bool = False
 
     extensions: ExtensionSession = field(init=False)
     ended: Callable[[PartEnd], None] = field(init=False)
@@ -66,6 +67,9 @@ class ScriptedRuntime:
 
     def terminate(self, *, force: bool = False) -> None:
         self.terminated.append(force)
+
+    def keep_turning(self) -> None:
+        self.keeps_turning = True
 
     def silence(self) -> None:
         self.silenced = True
@@ -218,6 +222,6 @@ class Nobody:
         pass
 
 
-def no_extensions() -> ExtensionSession:
+def no_extensions(listener: Nobody | None = None) -> ExtensionSession:
     """A session that nobody has registered in."""
-    return ExtensionSession(a_version(), Nobody(), SystemClock())
+    return ExtensionSession(a_version(), listener or Nobody(), SystemClock())

@@ -128,8 +128,16 @@ class Boot:
         booted.process.watch_parts(self._part_ended)
         if self._reason is not None:  # stopped or timed out while it was being launched
             self._end(booted, self._reason)
-        else:
-            self._listener.boot_runs()
+            return
+        if self.runtime_is_ready:
+            self.runtime_ready()
+        self._listener.boot_runs()
+
+    def runtime_ready(self) -> None:
+        """The runtime waits for its first invocation; perhaps it was quicker than the spawner's answer."""
+        self.runtime_is_ready = True
+        if self.booted is not None and self.session.registry.all:
+            self.booted.channel.keep_turning()
 
     # --- ends ---
 

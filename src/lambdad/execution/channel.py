@@ -51,6 +51,10 @@ class RuntimeChannel(Protocol):
     def deliver(self, invocation: Invocation) -> None:
         """Hands over one invocation; if the runtime has not asked for one yet, when it does."""
 
+    def keep_turning(self) -> None:
+        """There are extensions: whatever else runs in the runtime's process must go on while the runtime waits. To be
+        called when the runtime is ready, before the first invocation."""
+
     def pause(self) -> None:
         """Lets the runtime wait with the rest of its streamed response: its reader is slower."""
 

@@ -244,7 +244,7 @@ class Environment:
         boot = self._boot
         if self.state is not State.STARTING or boot is None or boot.runtime_is_ready:
             return
-        boot.runtime_is_ready = True
+        boot.runtime_ready()
         self._journal.init_runtime_done(self._phase, "success")
         self._look_at_init()
 

@@ -7,6 +7,7 @@ loopback, which matters because the overhead of a warm call is mostly this excha
     server to runtime
       0x01 INVOKE        u64 deadline in Unix ms; strings: request id, invoked function ARN, trace id, client context,
                          Cognito identity, tenant id (absent ones empty); the rest is the event
+      0x02 TURN          empty; there are extensions: the event loop has to turn between invocations, too. Node.js alone
     runtime to server
       0x11 READY         empty; init is over
       0x12 RESPONSE      string content type, u32 peak memory in KiB (0: unknown), the rest is the body
@@ -48,6 +49,7 @@ _KIND_SIZE = 1
 _FIXED_SIZE = _KIND_SIZE + 8 + 4 + 4
 """Of an INVOKE frame, behind its length: kind, deadline, and the lengths of request id and trace id."""
 _INVOKE = 0x01
+_TURN = _HEAD.pack(_KIND_SIZE, 0x02)
 _THREE_EMPTY = bytes(12)
 _SMALL_FRAME_LIMIT = 1 << 20
 """For frames that carry no result: far more than any honest bootstrap sends."""
@@ -59,6 +61,7 @@ class Kind(enum.IntEnum):
     """What a frame is."""
 
     INVOKE = 0x01
+    TURN = 0x02
     READY = 0x11
     RESPONSE = 0x12
     ERROR = 0x13
@@ -133,10 +136,12 @@ class FramesChannel:
     into one `send`; answers are parsed where they were received.
     """
 
-    def __init__(self, sock: socket.socket, events: ChannelEvents) -> None:
+    def __init__(self, sock: socket.socket, events: ChannelEvents, *, blocks: bool = False) -> None:
+        """`blocks`: a runtime whose event loop stands still while it waits, unless it is told to let it turn."""
         sock.setblocking(False)
         self._sock = sock
         self._events = events
+        self._blocks = blocks
         self._loop = asyncio.get_running_loop()
         self._state = State.STARTING
         self._pending: Invocation | None = None
@@ -176,6 +181,10 @@ class FramesChannel:
         self._loop.remove_reader(self._sock)
         self._stop_writing()
         self._sock.close()
+
+    def keep_turning(self) -> None:
+        if self._blocks:
+            self._send([_TURN])
 
     def pause(self) -> None:
         if self._state is not State.CLOSED:

@@ -160,7 +160,7 @@ class Launcher:
             extension_log_read, extension_log_write = ends.open_output() if programs else (-1, None)
             if boot.kind in FRAMES_KINDS:
                 ours, ends.frames = frames.open_pair()
-                ends.channel = frames.FramesChannel(ours, events)
+                ends.channel = frames.FramesChannel(ours, events, blocks=boot.kind == "node")
                 ends.extensions_api = ExtensionsApi(events, extensions)
                 address = ends.extensions_api.address
             else:

@@ -63,6 +63,9 @@ class RuntimeApi:
     def deliver(self, invocation: Invocation) -> None:
         self._session.deliver(invocation)
 
+    def keep_turning(self) -> None:
+        """Clients of HTTP wait as they like; nothing stands still for us."""
+
     def pause(self) -> None:
         if self._session.streaming is not None:
             self._session.streaming.pause_body()

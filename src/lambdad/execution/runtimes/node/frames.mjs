@@ -5,15 +5,20 @@
  * run, its sockets are not served. A blocking read gives just that, and it is the fastest way there is. While an
  * invocation runs, nothing of ours is registered with the event loop, so that "the loop is empty" means what it means
  * on AWS.
+ *
+ * Where there are extensions the server sends TURN, and the loop turns between invocations from then on: an extension
+ * inside this process has to ask for its next event, and a listener for SIGTERM has to hear of it.
  */
 
 import fs from 'node:fs';
+import net from 'node:net';
 
 // Functions may patch `fs`; the channel must not notice.
 const { readSync, writeSync } = fs;
 const { resourceUsage } = process;
 
 const INVOKE = 0x01;
+const TURN = 0x02;
 const READY = 0x11;
 const RESPONSE = 0x12;
 const ERROR = 0x13;
@@ -27,6 +32,7 @@ const HEAD_SIZE = 5; // u32 length of what follows, u8 kind
 const BUFFER_SIZE = 65536;
 const MAX_BYTES_PER_UNIT = 3; // of UTF-8 for one unit of a JavaScript string
 const CONTENT_TYPE = 'application/json';
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 const RESPONSE_HEAD_SIZE = HEAD_SIZE + 4 + CONTENT_TYPE.length + 4;
 
 export class Frames {
@@ -34,6 +40,9 @@ export class Frames {
   #inbox = Buffer.allocUnsafeSlow(BUFFER_SIZE);
   #filled = 0;
   #outbox = Buffer.allocUnsafeSlow(BUFFER_SIZE);
+  #socket = null;
+  #arrived = [];
+  #waiting = null;
 
   constructor(descriptor) {
     this.#descriptor = descriptor;
@@ -47,9 +56,61 @@ export class Frames {
     this.#send(READY, []);
   }
 
-  /** The next invocation; blocks until there is one. Ends the process when the server has gone. */
+  /**
+   * The next invocation; blocks until there is one. Null if the loop is to turn: use `receiveLater` from then on.
+   * Ends the process when the server has gone.
+   */
   receive() {
+    if (this.#socket !== null) {
+      return null;
+    }
     const frame = this.#receiveFrame();
+    if (frame[4] === TURN) {
+      this.#turn(frame.length);
+      return null;
+    }
+    return this.#parse(frame);
+  }
+
+  /** Calls back with the next invocation, and keeps the event loop alive until then. */
+  receiveLater(callback) {
+    this.#waiting = callback;
+    this.#socket.ref();
+    this.#handOver();
+  }
+
+  #turn(used) {
+    this.#arrived.push(Buffer.from(this.#inbox.subarray(used, this.#filled)));
+    this.#socket = new net.Socket({ fd: this.#descriptor, readable: true, writable: false });
+    this.#socket.on('data', (bytes) => {
+      this.#arrived.push(bytes);
+      this.#handOver();
+    });
+    this.#socket.on('error', () => process.exit(0));
+    this.#socket.on('close', () => process.exit(0));
+    this.#socket.unref(); // while an invocation runs it does not count
+  }
+
+  #handOver() {
+    const size = this.#arrived.reduce((sum, bytes) => sum + bytes.length, 0);
+    if (this.#waiting === null || size < HEAD_SIZE) {
+      return;
+    }
+    // Joined only when a frame is complete: an event of megabytes comes in many pieces.
+    const first = this.#arrived[0].length < 4 ? Buffer.concat(this.#arrived) : this.#arrived[0];
+    const wanted = 4 + first.readUInt32BE(0);
+    if (size < wanted) {
+      return;
+    }
+    const bytes = Buffer.concat(this.#arrived);
+    this.#arrived = [bytes.subarray(wanted)];
+    const callback = this.#waiting;
+    this.#waiting = null;
+    this.#socket.unref();
+    callback(this.#parse(bytes.subarray(0, wanted)));
+  }
+
+  #parse(frame) {
     if (frame[4] !== INVOKE) {
       throw new Error(`unexpected frame ${frame[4]}`);
     }
@@ -128,7 +189,14 @@ export class Frames {
 
   #write(buffer, size) {
     for (let sent = 0; sent < size; ) {
-      sent += writeSync(this.#descriptor, buffer, sent, size - sent);
+      try {
+        sent += writeSync(this.#descriptor, buffer, sent, size - sent);
+      } catch (error) {
+        if (error.code !== 'EAGAIN') {
+          throw error;
+        }
+        Atomics.wait(PAUSE, 0, 0, 1); // the server has yet to read; only where the loop turns does it come to that
+      }
     }
   }
 
@@ -137,6 +205,9 @@ export class Frames {
     const size = 4 + this.#inbox.readUInt32BE(0);
     if (size <= BUFFER_SIZE) {
       this.#fill(size);
+      if (this.#inbox[4] === TURN) {
+        return this.#inbox.subarray(0, size); // an invocation may follow at once
+      }
       this.#filled = 0; // one frame at a time: the server sends the next only after our answer
       return this.#inbox.subarray(0, size);
     }

@@ -47,7 +47,9 @@ export function serve(frames, handler, settings, dying) {
   function takeNext() {
     const asked = Date.now();
     const invocation = frames.receive();
-    if (Date.now() - asked > LONG_PAUSE_MS) {
+    if (invocation === null) {
+      frames.receiveLater(begin);
+    } else if (Date.now() - asked > LONG_PAUSE_MS) {
       setImmediate(begin, invocation);
     } else {
       begin(invocation);
