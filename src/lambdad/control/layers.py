@@ -92,7 +92,7 @@ class Layers:
 
     async def find_by_arn(self, arn: str, caller: Caller) -> LayerVersion:
         parsed = parse_layer_version_arn(arn)
-        if parsed is None:  # one of AWS's own, of which this server has none
+        if parsed is None:
             raise ResourceNotFound("The resource you requested does not exist.")
         return await self.find(*parsed, caller)
 

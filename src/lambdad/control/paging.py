@@ -16,6 +16,8 @@ T = TypeVar("T")
 MAX_PAGE = 50
 """Most listings return no more at once, even if asked to (AWS Lambda developer guide)."""
 
+_MAX_NUMBER = (1 << 63) - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
@@ -44,7 +46,11 @@ def after(marker: str | None, kinds: tuple[type, ...]) -> tuple[str | int, ...] 
         position = json.loads(base64.urlsafe_b64decode(marker.encode("ascii")))
     except (ValueError, binascii.Error, UnicodeError):
         position = None
-    if not isinstance(position, list) or tuple(map(type, position)) != kinds:
+    if (
+        not isinstance(position, list)
+        or tuple(map(type, position)) != kinds
+        or any(isinstance(part, int) and abs(part) > _MAX_NUMBER for part in position)
+    ):
         raise InvalidParameterValue("The marker is not one that a listing of this kind has returned.")
     return tuple(position)
 

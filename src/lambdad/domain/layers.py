@@ -18,7 +18,8 @@ MAX_UNZIPPED_BYTES = 262_144_000
 _ARN = re.compile(
     r"arn:[a-zA-Z0-9-]+:lambda:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):layer:(?P<name>[\w-]+)", re.ASCII
 )
-_VERSION_ARN = re.compile(rf"(?P<layer>{_ARN.pattern}):(?P<version>\d+)", re.ASCII)
+# A number is not written in other ways, and none has more digits.
+_VERSION_ARN = re.compile(rf"(?P<layer>{_ARN.pattern}):(?P<version>0|[1-9]\d{{0,17}})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def parse_layer_reference(text: str, caller: Caller) -> LayerReference:
 
 
 def parse_layer_version_arn(arn: str) -> tuple[LayerReference, int] | None:
-    """Layer and number; None for the ARNs of AWS's own layers without account (`arn:aws:lambda:::awslayer:…`)."""
+    """Layer and number; None for what no layer version here can have, such as AWS's own (`…:::awslayer:…`)."""
     match = _VERSION_ARN.fullmatch(arn)
     if match is None:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -392,6 +393,9 @@ _SET_ASIDE = (
     " WHERE p.account = function.account AND p.region = function.region AND p.function = function.name), 0)), 0)"
 )
 
+_PUBLISHED = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_NO_VERSION = -1
+
 _VOLATILE = (
     "version", "generation", "revision_id", "last_modified", "state", "state_reason", "state_reason_code",
     "last_update_status", "last_update_status_reason", "last_update_status_reason_code",
@@ -413,7 +417,10 @@ def version_key(version: FunctionVersion) -> VersionKey:
 
 
 def _number(version: str) -> int:
-    return 0 if version == LATEST else int(version)
+    if version == LATEST:
+        return 0
+    # `0`, `01` and numbers that no column holds are no version's.
+    return int(version) if _PUBLISHED.fullmatch(version) else _NO_VERSION
 
 
 def _version(number: int) -> str:

@@ -338,6 +338,26 @@ async def test_weights_are_for_versions_with_the_same_role_and_dead_letter_queue
         assert what in message_of(error)
 
 
+@pytest.mark.parametrize("number", ["0", "01", "9" * 25])
+async def test_numbers_that_no_version_has(aws: Lambda, number: str) -> None:
+    await aws.create(Publish=True)
+    for operation, params in (
+        ("get_function", {"Qualifier": number}),
+        ("get_function_configuration", {"Qualifier": number}),
+        ("create_alias", {"Name": "a", "FunctionVersion": number}),
+        ("put_runtime_management_config", {"Qualifier": number, "UpdateRuntimeOn": "Auto"}),
+        (
+            "put_provisioned_concurrency_config",
+            {"Qualifier": number, "ProvisionedConcurrentExecutions": 1},
+        ),
+    ):
+        error = await aws.refused(operation, FunctionName="f", **params)
+        assert message_of(error) == f"Function not found: {ARN}:f:{number}"
+    await aws.delete_function(FunctionName="f", Qualifier=number)
+    listed = await aws.list_versions_by_function(FunctionName="f")
+    assert [version["Version"] for version in listed["Versions"]] == ["$LATEST", "1"]
+
+
 async def test_the_key_of_an_archive_is_shown_with_the_code(aws: Lambda) -> None:
     key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/k"
     await aws.create(Code={"ZipFile": OTHER_CODE, "SourceKMSKeyArn": key})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -261,3 +262,20 @@ async def test_the_archive_of_a_layer_version_is_not_collected(aws: Lambda) -> N
     code = (await aws.get_layer_version(LayerName="l", VersionNumber=1))["Content"]["CodeSha256"]
     await aws.bench.plane.garbage.run_once()
     assert await aws.bench.packages.read(code) == LAYER
+
+
+@pytest.mark.parametrize("number", ["01", "9" * 25])
+async def test_numbers_that_no_layer_version_has(aws: Lambda, number: str) -> None:
+    await published(aws)
+    await aws.create()
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:{number}"
+    error = await aws.refused("get_layer_version_by_arn", Arn=arn)
+    assert code_of(error) == "ResourceNotFoundException"
+    error = await aws.refused("update_function_configuration", FunctionName="f", Layers=[arn])
+    assert message_of(error) == f"Layer version {arn} does not exist."
+
+
+async def test_markers_with_numbers_that_nothing_has(aws: Lambda) -> None:
+    marker = base64.urlsafe_b64encode(json.dumps([1 << 70]).encode()).decode()
+    error = await aws.refused("list_layer_versions", LayerName="l", Marker=marker)
+    assert code_of(error) == "InvalidParameterValueException"
