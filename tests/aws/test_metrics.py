@@ -11,7 +11,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
+from botocore.serialize import create_serializer
 
+from lambdad.extras.moto_services import is_installed
 from tests.aws.deploying import Deployer
 from tests.conftest import StartServer
 from tests.running import RunningServer
@@ -129,7 +131,7 @@ def send(server: RunningServer, path: str, body: bytes, **headers: str) -> tuple
     request = AWSRequest(method="POST", url=server.endpoint + path, data=body, headers=named)
     SigV4Auth(Credentials("test", "test"), "monitoring", "us-east-1").add_auth(request)
     answer = URLLib3Session().send(request.prepare())
-    return answer.status_code, answer.content.decode()
+    return answer.status_code, answer.content.decode("utf-8", "replace")
 
 
 def test_the_query_form(server: RunningServer) -> None:
@@ -145,11 +147,74 @@ def test_the_query_form(server: RunningServer) -> None:
     assert "<MetricName>Sent</MetricName><Dimensions><member><Name>Kind</Name><Value>a</Value></member>" in text
 
 
-def test_cbor_is_refused_with_advice(server: RunningServer) -> None:
-    path = "/service/GraniteServiceVersion20100801/operation/ListMetrics"
+def in_cbor(server: RunningServer) -> Any:
+    """A client that speaks the protocol of the newest Go and Java SDKs; botocore has it, and prefers JSON."""
+    client = server.client("cloudwatch", user_agent_extra="cbor")
+    client.meta.service_model.__dict__["resolved_protocol"] = "smithy-rpc-v2-cbor"
+    client._serializer = create_serializer("smithy-rpc-v2-cbor")
+    return client
+
+
+def test_metrics_in_cbor(server: RunningServer) -> None:
+    client = in_cbor(server)
+    now = datetime.now(UTC).replace(microsecond=0)
+    client.put_metric_data(
+        Namespace="InCbor",
+        MetricData=[
+            {
+                "MetricName": "Sent",
+                "Timestamp": now,
+                "Value": 2.5,
+                "Unit": "Seconds",
+                "Dimensions": [{"Name": "Kind", "Value": "ä"}],
+            }
+        ],
+    )
+    assert client.list_metrics(Namespace="InCbor")["Metrics"] == [
+        {"Namespace": "InCbor", "MetricName": "Sent", "Dimensions": [{"Name": "Kind", "Value": "ä"}]}
+    ]
+    found = client.get_metric_statistics(
+        Namespace="InCbor",
+        MetricName="Sent",
+        Dimensions=[{"Name": "Kind", "Value": "ä"}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(hours=1),
+        Period=3600,
+        Statistics=["Sum", "SampleCount"],
+    )
+    [point] = found["Datapoints"]
+    assert (point["Sum"], point["SampleCount"], point["Unit"]) == (2.5, 1.0, "Seconds")
+    assert point["Timestamp"].tzinfo is not None
+    with pytest.raises(client.exceptions.InvalidParameterValueException, match="AWS/"):
+        client.put_metric_data(Namespace="AWS/Lambda", MetricData=[{"MetricName": "Mine", "Value": 1}])
+
+
+def test_an_unknown_operation_in_cbor(server: RunningServer) -> None:
+    path = "/service/GraniteServiceVersion20100801/operation/NoSuch"
     status, text = send(server, path, b"\xa0", content_type="application/cbor", smithy_protocol="rpc-v2-cbor")
     assert status == 400
-    assert "does not speak rpc-v2-cbor" in text
+    assert "UnknownOperationException" in text
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs the extra aws")
+def test_alarms_in_cbor(server: RunningServer) -> None:
+    client = in_cbor(server)
+    client.put_metric_alarm(
+        AlarmName="in-cbor",
+        Namespace="AWS/Lambda",
+        MetricName="Errors",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1.5,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    [alarm] = client.describe_alarms(AlarmNames=["in-cbor"])["MetricAlarms"]
+    assert (alarm["Threshold"], alarm["Period"]) == (1.5, 60)
+    assert alarm["StateUpdatedTimestamp"].tzinfo is not None
+    client.delete_alarms(AlarmNames=["in-cbor"])
+    with pytest.raises(client.exceptions.ResourceNotFound):
+        client.set_alarm_state(AlarmName="in-cbor", StateValue="OK", StateReason="test")
 
 
 def test_prometheus(server: RunningServer, deploy: Deployer, lambda_client: Any) -> None:

@@ -14,14 +14,14 @@ from lambdad.domain import errors as domain
 from lambdad.domain.errors import LambdadError
 from lambdad.http.messages import Response
 from lambdad.wire.access import errors as access
+from lambdad.wire.protocols import cbor, json_values, rpc_cbor, xml
 from lambdad.wire.protocols import errors as protocol_errors
-from lambdad.wire.protocols import json_values, xml
 from lambdad.wire.protocols.corrections import VALIDATION_CODES
 from lambdad.wire.protocols.model import ServiceModel
 
 log = logging.getLogger("lambdad.wire")
 
-REST_JSON, JSON, QUERY, REST_XML = "rest-json", "json", "query", "rest-xml"
+REST_JSON, JSON, QUERY, REST_XML, CBOR = "rest-json", "json", "query", "rest-xml", "cbor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ def render(error: BaseException, protocol: str, request_id: str, model: ServiceM
         )
     if protocol == REST_JSON:
         return _rest_json(error, request_id)
-    if protocol == JSON:
-        return _json(error, request_id, model)
+    if protocol in (JSON, CBOR):
+        return _json(error, request_id, model, protocol)
     return _xml(error, protocol, request_id, model)
 
 
@@ -139,7 +139,7 @@ def _rest_json(error: LambdadError, request_id: str) -> Response:
     return Response(rule.status, headers, json_values.dump(members))
 
 
-def _json(error: LambdadError, request_id: str, model: ServiceModel | None) -> Response:
+def _json(error: LambdadError, request_id: str, model: ServiceModel | None, protocol: str) -> Response:
     headers = [("x-amzn-requestid", request_id)]
     code, status = _code_and_status(error, model, _JSON_CODES)
     if isinstance(error, domain.ValidationFailed) and model is not None:
@@ -151,9 +151,12 @@ def _json(error: LambdadError, request_id: str, model: ServiceModel | None) -> R
         query_code = shape.code if shape is not None else code
         headers.append(("x-amzn-query-error", f"{query_code};{'Sender' if status < 500 else 'Receiver'}"))
         type_name = f"com.amazonaws.{model.name}#{code}" if shape is not None else f"com.amazon.coral.service#{code}"
+    members = {"__type": type_name, "message": error.message}
+    if protocol == CBOR:
+        return Response(status, [*headers, *rpc_cbor.HEADERS], cbor.dump(members))
     version = model.json_version if model is not None else "1.1"
     headers.append(("content-type", f"application/x-amz-json-{version}"))
-    return Response(status, headers, json_values.dump({"__type": type_name, "message": error.message}))
+    return Response(status, headers, json_values.dump(members))
 
 
 def _xml(error: LambdadError, protocol: str, request_id: str, model: ServiceModel | None) -> Response:

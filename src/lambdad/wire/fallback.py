@@ -9,7 +9,10 @@ from lambdad.domain.errors import LambdadError
 from lambdad.domain.identity import Caller
 from lambdad.http.messages import Request, Response
 from lambdad.wire import s3
+from lambdad.wire.protocols import model as models
+from lambdad.wire.protocols import rpc_cbor
 from lambdad.wire.protocols.errors import OperationNotOffered
+from lambdad.wire.protocols.model import ServiceModel
 
 SHARED = frozenset({"cloudwatch", "iam"})
 """Services of ours whose other operations go to the provider too: what those keep (alarms, dashboards, users, groups)
@@ -37,6 +40,8 @@ class Fallback:
 
     def __init__(self, provider: Provider | None) -> None:
         self._provider = provider
+        self._models: dict[str, ServiceModel] = {}
+        """Whole ones, compiled when a call needs the shapes of operations that are not ours."""
 
     def shares(self, service: str) -> bool:
         """Whether operations of this service that it has no handler for can be answered."""
@@ -52,10 +57,17 @@ class Fallback:
             request = s3.plain(request, subdomain)
         return await self._provider.answer(signing_name, caller, request)
 
-    async def operation(self, signing_name: str, caller: Caller, request: Request) -> Response:
-        """A call of a service of ours that `shares` its operations."""
+    async def operation(self, service: str, signing_name: str, caller: Caller, request: Request) -> Response:
+        """A call of a service of ours that `shares` its operations. CBOR is put into JSON for the provider."""
         assert self._provider is not None
-        return await self._provider.answer(signing_name, caller, request)
+        if not rpc_cbor.is_cbor(request):
+            return await self._provider.answer(signing_name, caller, request)
+        model = self._models.get(service)
+        if model is None:
+            model = self._models[service] = models.load(service)
+        output = model.operations[request.path.rpartition("/")[2]].output
+        answer = await self._provider.answer(signing_name, caller, rpc_cbor.as_json(request, model))
+        return rpc_cbor.from_json(answer, output)
 
 
 def _unknown_service_text(signing_name: str, offered: Sequence[str]) -> str:

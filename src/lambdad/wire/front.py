@@ -202,7 +202,7 @@ class FrontDoor:
         handler = service.handlers.get(operation.name)
         if handler is None:
             if self._fallback.shares(service.name):
-                return await self._fallback.operation(signing_name, caller, request)
+                return await self._fallback.operation(service.name, signing_name, caller, request)
             raise OperationNotOffered(
                 f"lambdad does not offer {codec.model.title} {operation.name}. docs/fidelity.md lists what it offers."
             )
@@ -221,7 +221,7 @@ class FrontDoor:
             answer: Answer = await handler(call)
         except PassedOn as error:
             if self._fallback.shares(service.name):
-                return await self._fallback.operation(signing_name, caller, request)
+                return await self._fallback.operation(service.name, signing_name, caller, request)
             raise error.otherwise from None
         return codec.answer(operation, answer, request_id)
 

@@ -12,9 +12,10 @@ from lambdad.wire.protocols import older_query
 from lambdad.wire.protocols.aws_json import AwsJson
 from lambdad.wire.protocols.query import Query
 from lambdad.wire.protocols.rest_json import RestJson
+from lambdad.wire.protocols.rpc_cbor import RpcCbor, is_cbor
 from lambdad.wire.service import Service
 
-Codec = RestJson | AwsJson | Query
+Codec = RestJson | AwsJson | Query | RpcCbor
 
 
 class OfferedService:
@@ -29,10 +30,10 @@ class OfferedService:
         """The codec that a request speaks: JSON services may be asked in the older query form too."""
         protocol = self.model.protocol
         if protocol not in ("rest-json", "query"):
-            protocol = "query" if "x-amz-target" not in request.headers and is_form(request) else "json"
+            protocol = _asked_in(request)
         codec = self._codecs.get(protocol)
         if codec is None:
-            kinds: dict[str, type[Codec]] = {"rest-json": RestJson, "json": AwsJson, "query": Query}
+            kinds: dict[str, type[Codec]] = {"rest-json": RestJson, "json": AwsJson, "query": Query, "cbor": RpcCbor}
             model = self.model
             if protocol == "query" and model.protocol != "query":
                 model = older_query.load(self.service.name, self.service.handlers.keys())
@@ -74,6 +75,13 @@ class Services:
         return None
 
 
+def _asked_in(request: Request) -> str:
+    """Which protocol a call of a JSON service speaks."""
+    if is_cbor(request):
+        return "cbor"
+    return "query" if "x-amz-target" not in request.headers and is_form(request) else "json"
+
+
 def is_form(request: Request) -> bool:
     """Whether a request speaks the query protocol: a form in its body, or `Action` in its query string."""
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
@@ -85,6 +93,8 @@ def guess_protocol(request: Request, signing_name: str = "") -> str:
     """The protocol to answer in when the service is not known."""
     if "x-amz-target" in request.headers:
         return "json"
+    if is_cbor(request):
+        return "cbor"
     if signing_name in ("s3", "s3express", "route53", "cloudfront") or (not signing_name and is_for_s3(request)):
         return "rest-xml"
     return "query" if is_form(request) else "rest-json"

@@ -27,11 +27,6 @@ class AwsJson:
         """The operation named by the target. Raises UnknownOperation."""
         target = request.headers.get("x-amz-target", "")
         operation = self.model.operations.get(target.rpartition(".")[2])
-        if operation is None and "smithy-protocol" in request.headers:
-            raise UnknownOperation(
-                f"lambdad does not speak {request.headers['smithy-protocol']}: use a client that calls "
-                f"{self.model.title} in JSON or with query parameters."
-            )
         if operation is None:
             raise UnknownOperation(f"{self.model.title} has no operation {target or 'without X-Amz-Target'}")
         return operation, NO_LABELS
