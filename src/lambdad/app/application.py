@@ -41,6 +41,7 @@ from lambdad.event_queue.service import EventQueue
 from lambdad.execution.journal import RuntimeVersion
 from lambdad.execution.launcher import Launcher
 from lambdad.execution.pool import IdleExpiry, Pool
+from lambdad.execution.prestarted import PrestartedRuntimes
 from lambdad.execution.runtimes import catalog as runtimes
 from lambdad.execution.runtimes.interpreters import Interpreters
 from lambdad.execution.spawner.client import SpawnerClient
@@ -216,6 +217,7 @@ class Application:
             layers_tree=packages.merged_tree,
             credentials=lambda version: role_credentials(temporary, version),
             endpoint=lambda: self.endpoint,
+            prestarted=self._prestarted(),
         )
         pool = Pool(
             sandbox=launcher,
@@ -362,6 +364,14 @@ class Application:
         front door, which waits for the answers."""
         self._stack.callback(sqs.release_waiters)
         self._stack.push_async_callback(sources.stop_reading)
+
+    def _prestarted(self) -> PrestartedRuntimes | None:
+        """Elsewhere than in T3 code cannot be attached to what already runs."""
+        if not self.settings.zygote or self._spawner.tier != "T3":
+            return None
+        prestarted = PrestartedRuntimes(self._spawner, idle_timeout_s=self.settings.idle_timeout_s)
+        self._stack.callback(prestarted.close)
+        return prestarted
 
     def _lambda_service(self, plane: ControlPlane, links: SignedLinks) -> Service:
         def code_url(code_sha256: str) -> str:

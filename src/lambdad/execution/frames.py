@@ -8,6 +8,8 @@ loopback, which matters because the overhead of a warm call is mostly this excha
       0x01 INVOKE        u64 deadline in Unix ms; strings: request id, invoked function ARN, trace id, client context,
                          Cognito identity, tenant id (absent ones empty); the rest is the event
       0x02 TURN          empty; there are extensions: the event loop has to turn between invocations, too. Node.js alone
+      0x03 BIND          strings NAME=value: all variables of the function whose code is there now; only for a runtime
+                         that was started ahead of its function, and before anything else
     runtime to server
       0x11 READY         empty; init is over
       0x12 RESPONSE      string content type, u32 peak memory in KiB (0: unknown), the rest is the body
@@ -30,6 +32,7 @@ import enum
 import functools
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
@@ -50,6 +53,9 @@ _FIXED_SIZE = _KIND_SIZE + 8 + 4 + 4
 """Of an INVOKE frame, behind its length: kind, deadline, and the lengths of request id and trace id."""
 _INVOKE = 0x01
 _TURN = _HEAD.pack(_KIND_SIZE, 0x02)
+_BIND = 0x03
+UNBOUND_VARIABLE: Final = "_LAMBDAD_UNBOUND"
+"""Set for a runtime that is to wait for BIND before it looks at anything of its function."""
 _THREE_EMPTY = bytes(12)
 _SMALL_FRAME_LIMIT = 1 << 20
 """For frames that carry no result: far more than any honest bootstrap sends."""
@@ -127,6 +133,13 @@ def open_pair() -> tuple[socket.socket, socket.socket]:
         # The kernel cuts this to its own maximum. Fewer, larger pieces: a 6 MB payload passes in half the time.
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     return ours, theirs
+
+
+def bind_frame(environ: Mapping[str, str]) -> bytes:
+    """What makes a waiting runtime that of a function."""
+    texts = [f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in environ.items()]
+    payload = b"".join(_U32.pack(len(text)) + text for text in texts)
+    return _HEAD.pack(_KIND_SIZE + len(payload), _BIND) + payload
 
 
 class FramesChannel:

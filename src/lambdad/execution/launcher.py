@@ -20,6 +20,7 @@ from lambdad.execution.bytecode import Bytecode, module_directories
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
 from lambdad.execution.extensions.found import external_extensions
 from lambdad.execution.extensions.session import ExtensionSession
+from lambdad.execution.prestarted import BoundCode, PrestartedRuntimes, Shape, can_be_bound
 from lambdad.execution.runtime_api.server import ExtensionsApi, RuntimeApi
 from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreter, Interpreters
@@ -97,8 +98,12 @@ class Launcher:
         layers_tree: Callable[[Sequence[str]], Awaitable[Path]],
         credentials: Callable[[FunctionVersion], TemporaryCredentials],
         endpoint: Callable[[], str],
+        prestarted: PrestartedRuntimes | None = None,
     ) -> None:
+        """With `prestarted`, Node.js functions begin in runtimes that were started ahead, where they can."""
         self._spawner = spawner
+        self._prestarted = prestarted
+        self._ids: set[str] = set()
         self._interpreters = interpreters
         self._code_tree = code_tree
         self._layers_tree = layers_tree
@@ -128,6 +133,8 @@ class Launcher:
             if interpreter.why_no_sdk == "" and await asyncio.to_thread(_uses_our_sdk, task_dir):
                 self._prepare_sdk(interpreter)
             await self._bytecode.prepare(interpreter, module_directories(task_dir, layer_dir))
+        elif self._prestarted is not None and (shape := self._shape(version, interpreter)):
+            self._prestarted.want(shape)
         return None
 
     async def boot(
@@ -154,6 +161,14 @@ class Launcher:
             self._bytecode.prepare_later(interpreter, module_directories(task_dir, layer_dir))
         layer_dirs = () if layer_dir is None else (str(layer_dir),)
         programs = self._programs(layer_dirs, extensions)
+        shape = self._shape(version, interpreter) if not programs and environment_id not in self._ids else None
+        self._ids.add(environment_id)
+        if shape is not None and self._prestarted is not None:
+            api = ExtensionsApi(events, extensions)
+            environ = self._variables(version, stream, api.address, initialization_type)
+            code = BoundCode(environment_id, str(task_dir), layer_dirs, environ)
+            if (booted := await _bound(self._prestarted, shape, code, api, events)) is not None:
+                return booted
         ends = _Ends()
         try:
             log_read, log_write = ends.open_output()
@@ -203,6 +218,19 @@ class Launcher:
             log_descriptor=log_read,
             extension_log_descriptor=extension_log_read,
             extensions_api=ends.extensions_api,
+        )
+
+    def _shape(self, version: FunctionVersion, interpreter: Interpreter | None) -> Shape | None:
+        """What a runtime of the version looks like before it has the function; None if it has to start with it."""
+        runtime = version.runtime or ""
+        if interpreter is None or not runtime.startswith("nodejs") or not can_be_bound(version.environment):
+            return None
+        return Shape(
+            runtime=runtime,
+            interpreter=interpreter.path,
+            argv=self._arguments(version, interpreter),
+            memory_mb=version.memory_mb,
+            tmp_mb=version.ephemeral_mb,
         )
 
     @staticmethod
@@ -283,7 +311,24 @@ class Launcher:
         return variables | dict(version.environment or {})
 
     def release(self, environment_id: str) -> None:
+        self._ids.discard(environment_id)
         self._spawner.release(environment_id)
+
+
+async def _bound(
+    prestarted: PrestartedRuntimes, shape: Shape, code: BoundCode, api: ExtensionsApi, events: ChannelEvents
+) -> Booted | None:
+    """A runtime that was started ahead, with the function; None if there is none. Takes over `api`."""
+    waiting = None
+    try:
+        waiting = await prestarted.bound(shape, code)
+    finally:
+        if waiting is None:
+            api.close()
+    if waiting is None:
+        return None
+    channel = frames.FramesChannel(waiting.channel, events, blocks=True)
+    return Booted(process=waiting.process, channel=channel, log_descriptor=waiting.log_descriptor, extensions_api=api)
 
 
 def _uses_our_sdk(task_dir: Path) -> bool:

@@ -196,6 +196,24 @@ def base_environment(
     return environment | _of_family(known, places)
 
 
+def common_environment(runtime: str, places: Places = ON_AWS) -> dict[str, str]:
+    """Those of the variables that are the same for every function of a runtime."""
+    nothing = Credentials(access_key_id="", secret_access_key="", session_token="")
+    every = base_environment(
+        runtime=runtime,
+        handler="",
+        function_name="",
+        function_version="",
+        memory_mb=0,
+        region="",
+        log_group="",
+        log_stream="",
+        credentials=nothing,
+        places=places,
+    )
+    return {name: value for name, value in every.items() if not name.startswith(("AWS_", "_"))}
+
+
 def _of_family(runtime: Runtime, places: Places) -> dict[str, str]:
     match runtime.family:
         case Family.PYTHON:

@@ -75,7 +75,7 @@ class LaunchPlan:
     """Complete: nothing of the server's environment is added. The frames descriptor is added by the spawner."""
     task_dir: str
     """Host directory of the unpacked code. It and what is in it must be readable for everyone (0755, 0644), as on
-    AWS; the directories above need not be."""
+    AWS; the directories above need not be. Empty, with namespaces: the runtime starts without code, see `bind`."""
     layer_dirs: tuple[str, ...] = ()
     """Host directories of the layers, in order: later ones win."""
     memory_mb: int
@@ -328,6 +328,20 @@ class SpawnerClient:
             raise ValueError("an environment is reused under its own id")
         return await self._ask_to_launch(plan)  # type: ignore[no-any-return]
 
+    async def bind(
+        self, process: EnvironmentProcess, environment_id: str, task_dir: str, layer_dirs: tuple[str, ...] = ()
+    ) -> None:
+        """Gives an environment that was launched without code its code, and the id that it has from now on.
+
+        Raises LaunchError; nothing is left of the environment then.
+        """
+        waiting_id, process.environment_id = process.environment_id, environment_id
+        reason = await self._ask(messages.BIND, waiting_id, environment_id, task_dir, layer_dirs)
+        if reason:
+            process.environment_id = waiting_id
+            process.release()
+            raise LaunchError(errno.EIO, "", reason)
+
     def release(self, environment_id: str) -> None:
         """Ends an environment for good, also one whose launch failed; unknown ids are fine."""
         self.send(messages.encode(messages.RELEASE, environment_id))
@@ -438,7 +452,7 @@ class SpawnerClient:
                 self._part_ended(*values)
             elif kind == messages.EXITED:
                 self._exited(*values)
-            elif kind in (messages.PREPARED, messages.REPORTED):
+            elif kind in (messages.PREPARED, messages.REPORTED, messages.BOUND):
                 self._settle(values[0], values[1])
 
     def _launched(self, values: list[Any], descriptors: list[int]) -> None:

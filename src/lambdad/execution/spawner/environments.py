@@ -34,6 +34,11 @@ class Run:
         self.killed_for_memory = False
         self.rounds = 0
         self.has_extensions = False
+        self.is_unbound = False
+        """Waits for its code."""
+        self.binding: int | None = None
+        """The sequence of the request to bind it, until that is answered."""
+        self.attach_failure: str | None = None
         self.parts_ended: list[tuple[str, int]] = []
         """Extensions (empty: the runtime) that have ended and their wait status, until the server is told."""
         self.shown_programs: dict[str, str] = {}
@@ -61,6 +66,8 @@ class Run:
                     self.parts_ended.append(("", values[0]))
             elif kind == messages.EXTENSION_ENDED:
                 self.parts_ended.append((values[0], values[1]))
+            elif kind == messages.ATTACHED:
+                self.attach_failure = values[0]
 
     def terminate(self, *, force: bool) -> None:
         """SIGTERM, or SIGKILL, to the runtime alone; its supervisor passes it on."""

@@ -127,6 +127,8 @@ class Spawner:
             kind, values, descriptors = received
             if kind == messages.LAUNCH:
                 self._launch(values, descriptors)
+            elif kind == messages.BIND:
+                self._bind(*values)
             elif kind == messages.TERMINATE:
                 self._terminate(*values)
             elif kind == messages.KILL:
@@ -186,6 +188,7 @@ class Spawner:
             run.shown_programs[order.argv[0]] = order.shown_program
         run.shown_programs.update(zip(order.extensions, plan.extensions, strict=True))
         run.has_extensions = bool(order.extensions)
+        run.is_unbound = bool(flags & supervisor.UNBOUND)
         self._runs[plan.sequence] = run
         zygote.pending.add(plan.sequence)
         zygote.forks += 1
@@ -213,8 +216,12 @@ class Spawner:
         flags = supervisor.HAS_EXTENSIONS if plan.extensions else 0
         flags |= supervisor.HAS_FRAMES if len(handed) > (2 if plan.extensions else 1) else 0
         if self._namespaces:
-            flags |= supervisor.NAMESPACES | supervisor.HAS_TASK | supervisor.HAS_TMP
-            handed.append(self._plans.open_code(plan.task_dir))
+            flags |= supervisor.NAMESPACES | supervisor.HAS_TMP
+            if plan.task_dir:
+                flags |= supervisor.HAS_TASK
+                handed.append(self._plans.open_code(plan.task_dir))
+            else:
+                flags |= supervisor.UNBOUND
             if plan.layer_dirs:
                 flags |= supervisor.HAS_LAYERS
                 handed.append(self._plans.open_layers(plan.layer_dirs, self._ground.place / "layers"))
@@ -234,6 +241,39 @@ class Spawner:
             flags |= supervisor.HAS_FREEZER if members else 0
             handed += members
         return flags
+
+    def _bind(self, sequence: int, environment_id: str, bound_id: str, task_dir: str, layer_dirs: list[str]) -> None:
+        """Gives an environment that waits for its function the function's code, and the id that it has from now on."""
+        environment = self._environments.get(environment_id)
+        run = environment.run if environment is not None else None
+        if environment is None or run is None or not run.is_unbound or bound_id in self._environments:
+            self._link.tell(messages.BOUND, sequence, "no environment waits under this id, or the new one is taken")
+            return
+        run.is_unbound = False
+        run.binding = sequence
+        trees: list[int] = []
+        try:
+            trees.append(self._plans.open_code(task_dir))
+            if layer_dirs:
+                trees.append(self._plans.open_layers(layer_dirs, self._ground.place / "layers"))
+            flags = supervisor.HAS_LAYERS if layer_dirs else 0
+            messages.send(run.status, messages.encode(messages.ATTACH, flags), trees)
+        except OSError as error:
+            run.attach_failure = str(error)
+            self._answer_binding(run)
+            return
+        finally:
+            close_all(trees)
+        del self._environments[environment_id]
+        environment.id = bound_id
+        self._environments[bound_id] = environment
+
+    def _answer_binding(self, run: Run) -> None:
+        if run.binding is not None and run.attach_failure is not None:
+            self._link.tell(messages.BOUND, run.binding, run.attach_failure)
+            run.binding = None
+            if run.attach_failure:
+                self._release(run.environment.id)
 
     def _environment_for(self, plan: plans.Plan) -> Environment:
         environment = self._environments.get(plan.environment_id)
@@ -375,6 +415,7 @@ class Spawner:
         if not run.read_status():
             self._unwatch(run.status)
         self._answer_launch(run)
+        self._answer_binding(run)
         self._tell_parts(run)
 
     def _answer_launch(self, run: Run) -> None:
@@ -408,6 +449,9 @@ class Spawner:
             zygote.send(messages.encode(messages.REAP, run.pid), [])
             zygote.children.discard(run.pid)
         self._answer_launch(run)
+        if run.binding is not None:
+            run.attach_failure = run.attach_failure or "the environment ended before its function was there"
+            self._answer_binding(run)
         killed_for_memory = run.killed_for_memory
         if environment.group is not None and environment.group.killed_for_memory():
             killed_for_memory = True

@@ -29,6 +29,7 @@ REPORT = 5
 FREEZE = 6
 THAW = 7
 TERMINATE = 8
+BIND = 9
 # Spawner to server.
 LAUNCHED = 16
 LAUNCH_FAILED = 17
@@ -36,6 +37,7 @@ EXITED = 18
 PREPARED = 19
 REPORTED = 20
 PART_ENDED = 21
+BOUND = 22
 # Spawner to zygote.
 FORK = 32
 REAP = 33
@@ -48,8 +50,12 @@ RUNNING = 64
 NOT_RUNNING = 65
 ENDED = 66
 EXTENSION_ENDED = 67
+ATTACHED = 68
+# The spawner to an environment's supervisor.
+ATTACH = 80
 
 FORMS = {
+    # An empty task dir leaves the environment without code until it is bound.
     # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, layer dirs, memory MB, tmp MB,
     # extensions (programs as seen inside), their environ, address of sandbox.localdomain (empty: 127.0.0.1);
     # descriptors: output, frames if there are any, output of extensions if there are any
@@ -61,6 +67,7 @@ FORMS = {
     TERMINATE: "si",  # environment id; 0: SIGTERM to its runtime, 1: SIGKILL to its runtime. Extensions live on
     FREEZE: "s",  # environment id; only where LAUNCHED told of no freezer
     THAW: "s",  # environment id
+    BIND: "isssl",  # sequence, environment id, its id from now on, task dir, layer dirs
     # sequence, pid, environment id, uid (0: none of its own), version of the freezer (0: none);
     # descriptors: the memory high-water mark, the freezer's control file if there is one
     LAUNCHED: "iisii",
@@ -71,6 +78,7 @@ FORMS = {
     # environment id, launch sequence, extension (empty: the runtime), has status, status, signal, killed for memory;
     # only where there are extensions, which outlive the runtime for a while
     PART_ENDED: "sisiiii",
+    BOUND: "is",  # sequence, text (empty: fine)
     # sequence, mode, argv, environ, working directory, uid, open files, memory bytes, flags, extensions, their environ;
     # descriptors: status socket, output, then as the flags say: frames, output of extensions, task, layers, tmp,
     # hosts, memory events (three); then cgroup.procs files, the last one the freezer's if the flags say so
@@ -83,6 +91,8 @@ FORMS = {
     NOT_RUNNING: "iss",  # errno, path, text
     ENDED: "i",  # wait status of the runtime
     EXTENSION_ENDED: "si",  # program, wait status
+    ATTACHED: "s",  # text (empty: fine)
+    ATTACH: "i",  # flags; descriptors as they say: task, layers
 }
 
 

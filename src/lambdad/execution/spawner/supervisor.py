@@ -31,6 +31,8 @@ HAS_EVENTS = 64
 HAS_EXTENSIONS = 128
 HAS_HOSTS = 256
 HAS_FREEZER = 1024
+UNBOUND = 4096
+"""The runtime waits for its function, whose code comes later; until then nothing of a user's runs."""
 
 FRAMES_DESCRIPTOR = 3
 _SAFE_DESCRIPTOR = 64
@@ -153,7 +155,28 @@ def _supervise(order: Order, null: int, python_main: PythonMain | None) -> None:
         with contextlib.suppress(OSError):
             os.write(control, f"{event} {counter} {order.memory_bytes}".encode())
         syscalls.close_range(5)
+    if order.has(UNBOUND):
+        _await_code(order.uid)
     _wait(runtime, extensions, namespaces)
+
+
+def _await_code(uid: int) -> None:
+    """Attaches the code that the spawner hands over, then gives up the rights that this takes."""
+    with socket.socket(fileno=os.dup(4)) as status:
+        data, descriptors = messages.receive(status)
+    if not data:
+        os._exit(1)
+    _, (flags,) = messages.decode(data)
+    try:
+        _attach(descriptors.pop(0), "/var/task")
+        if flags & HAS_LAYERS:
+            _attach(descriptors.pop(0), "/opt")
+        syscalls.close_range(5)
+        _give_up_rights(uid)
+    except OSError as error:
+        _tell(4, messages.encode(messages.ATTACHED, str(error)))
+        os._exit(1)
+    _tell(4, messages.encode(messages.ATTACHED, ""))
 
 
 def _attach(tree: int, target: str) -> None:
@@ -162,7 +185,7 @@ def _attach(tree: int, target: str) -> None:
 
 
 def _settle_down(order: Order, null: int, told_end: int, told_extensions: list[int]) -> list[int]:
-    """The supervisor keeps the status socket and nothing else, and the rights of nobody."""
+    """The supervisor keeps the status socket and nothing else, and the rights of nobody, unless code is to come."""
     kept = [told_end, order.status, *order.events, *told_extensions]
     moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, _SAFE_DESCRIPTOR) for one in kept]
     for number in range(3):
@@ -171,11 +194,16 @@ def _settle_down(order: Order, null: int, told_end: int, told_extensions: list[i
     order.status, rest = numbers[1], numbers[2:]
     order.events, waiting = rest[: len(order.events)], rest[len(order.events) :]
     syscalls.close_range(3 + len(numbers))
-    if order.uid:
-        _drop_to(order.uid)
+    if not order.has(UNBOUND):
+        _give_up_rights(order.uid)
+    return waiting
+
+
+def _give_up_rights(uid: int) -> None:
+    if uid:
+        _drop_to(uid)
         # Changing the user has cleared it; and leaves the process undumpable, out of the function's reach.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    return waiting
 
 
 def _drop_to(uid: int) -> None:

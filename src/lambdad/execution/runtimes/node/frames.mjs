@@ -19,6 +19,7 @@ const { resourceUsage } = process;
 
 const INVOKE = 0x01;
 const TURN = 0x02;
+const BIND = 0x03;
 const READY = 0x11;
 const RESPONSE = 0x12;
 const ERROR = 0x13;
@@ -50,6 +51,25 @@ export class Frames {
     this.#outbox.writeUInt8(RESPONSE, 4);
     this.#outbox.writeUInt32BE(CONTENT_TYPE.length, HEAD_SIZE);
     this.#outbox.write(CONTENT_TYPE, HEAD_SIZE + 4, 'latin1');
+  }
+
+  /** Blocks until this process is told whose it is: the function's variables, as `NAME=value`. */
+  receiveVariables() {
+    const frame = this.#receiveFrame();
+    if (frame[4] !== BIND) {
+      throw new Error(`unexpected frame ${frame[4]}`);
+    }
+    const variables = [];
+    for (let position = HEAD_SIZE; position < frame.length; ) {
+      const start = position + 4;
+      position = start + frame.readUInt32BE(position);
+      variables.push(frame.toString('utf8', start, position));
+    }
+    if (this.#filled > 0) {
+      this.#inbox.copyWithin(0, frame.length, this.#filled);
+      this.#filled -= frame.length;
+    }
+    return variables;
   }
 
   ready() {
@@ -205,8 +225,8 @@ export class Frames {
     const size = 4 + this.#inbox.readUInt32BE(0);
     if (size <= BUFFER_SIZE) {
       this.#fill(size);
-      if (this.#inbox[4] === TURN) {
-        return this.#inbox.subarray(0, size); // an invocation may follow at once
+      if (this.#inbox[4] === TURN || this.#inbox[4] === BIND) {
+        return this.#inbox.subarray(0, size); // another frame may follow at once
       }
       this.#filled = 0; // one frame at a time: the server sends the next only after our answer
       return this.#inbox.subarray(0, size);

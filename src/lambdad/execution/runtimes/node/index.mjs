@@ -10,6 +10,7 @@
  */
 
 import { patchConsole, logError } from './console.mjs';
+import { becomeFunction, isUnbound } from './binding.mjs';
 import { errorPayload, UnhandledPromiseRejection } from './errors.mjs';
 import { Frames } from './frames.mjs';
 import { loadHandler } from './loader.mjs';
@@ -26,9 +27,12 @@ function generation() {
   return Number(declared ? declared[1] : process.versions.node.split('.', 1)[0]);
 }
 
-const settings = { generation: generation(), modern: generation() >= 24 };
 const frames = new Frames(Number(process.env._LAMBDAD_FRAMES_FD));
 delete process.env._LAMBDAD_FRAMES_FD;
+if (isUnbound()) {
+  await becomeFunction(frames);
+}
+const settings = { generation: generation(), modern: generation() >= 24 };
 patchConsole(settings);
 
 // Until the first invocation the server is told of a failed init; `serve` replaces this.
