@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import threading
 import time
@@ -18,6 +19,10 @@ from botocore.exceptions import ClientError
 from lambdad.execution.runtimes.interpreters import Interpreters
 from tests.aws.deploying import Deployer, tail_of, zipped
 from tests.running import RunningServer
+
+needs_node_ahead = pytest.mark.skipif(
+    os.geteuid() != 0 or Interpreters().find("node20") is None, reason="needs root and Node.js 20"
+)
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -595,3 +600,36 @@ def test_modules_are_compiled_when_a_function_is_deployed(deploy: Deployer, lamb
     sha256 = base64.b64encode(hashlib.sha256(archive).digest()).decode()
     assert lambda_client.get_function_configuration(FunctionName=name)["CodeSha256"] == sha256
     assert deploy.invoke(name, {})["Payload"] == b"true"
+
+
+NODE_TELLS = """
+const fs = require('fs');
+exports.handler = async (event) => {
+  if (event.exit) { fs.writeFileSync('/tmp/kept', 'kept'); process.exit(3); }
+  return { began: Date.now() - process.uptime() * 1000, own: process.env.OWN, kept: fs.existsSync('/tmp/kept') };
+};
+"""
+
+
+@needs_node_ahead
+def test_node_starts_before_its_function_is_known(deploy: Deployer) -> None:
+    for number in range(20):  # the first ones find no runtime that waits
+        before = time.time() * 1000
+        name = deploy({"app.js": NODE_TELLS}, runtime="nodejs20.x", Environment={"Variables": {"OWN": str(number)}})
+        told = json.loads(deploy.invoke(name, {})["Payload"])
+        assert told["own"] == str(number)
+        if told["began"] < before - 1:
+            break
+    else:
+        raise AssertionError("no function was started ahead")
+    deploy.invoke(name, {"exit": True})
+    assert json.loads(deploy.invoke(name, {})["Payload"])["kept"] is True  # the same environment, executed anew
+
+
+@needs_node_ahead
+def test_node_is_executed_for_functions_that_change_its_start(deploy: Deployer) -> None:
+    code = "exports.handler = async () => process.title;\n"
+    variables = {"Variables": {"NODE_OPTIONS": "--title=mine"}}
+    assert (
+        deploy.invoke(deploy({"app.js": code}, runtime="nodejs20.x", Environment=variables), {})["Payload"] == b'"mine"'
+    )

@@ -15,9 +15,9 @@ from typing import Any
 
 from lambdad.domain.invocations import Invocation
 from lambdad.execution.channel import RuntimeChannel
-from lambdad.execution.frames import FRAMES_FD_VARIABLE, FramesChannel, open_pair
+from lambdad.execution.frames import FRAMES_FD_VARIABLE, UNBOUND_VARIABLE, FramesChannel, bind_frame, open_pair
 from lambdad.execution.runtime_api import RuntimeApi
-from lambdad.execution.runtimes.catalog import NODE_BOOTSTRAP, Credentials, Places, base_environment
+from lambdad.execution.runtimes.catalog import NODE_BOOTSTRAP, Credentials, Places, base_environment, common_environment
 from tests.execution.recording import RecordedEvents, Told
 from tests.execution.scripted import no_extensions
 
@@ -37,6 +37,8 @@ class Plan:
     """The identifier; it decides what AWS_EXECUTION_ENV says."""
     argv: list[str]
     over_http: bool = False
+    ahead: bool = False
+    """Started without the function, and bound to it afterwards."""
     handler: str = "main.handler"
     files: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -164,13 +166,16 @@ async def start(plan: Plan, folder: Path) -> Started:
         environ["AWS_LAMBDA_RUNTIME_API"] = api.address
     else:
         ours, theirs = open_pair()
+        if plan.ahead:
+            ours.sendall(bind_frame(environ | dict(plan.environ)))
+            environ = {**common_environment(plan.runtime, Places(task=str(folder))), UNBOUND_VARIABLE: "1"}
         started.channel = FramesChannel(ours, started.events)
         environ[FRAMES_FD_VARIABLE] = str(FRAMES_DESCRIPTOR)
     try:
         started.process = await asyncio.create_subprocess_exec(
             *plan.argv,
             cwd=folder,
-            env=environ | dict(plan.environ),
+            env=environ if plan.ahead else environ | dict(plan.environ),
             close_fds=False,
             preexec_fn=partial(os.dup2, theirs.fileno(), FRAMES_DESCRIPTOR) if theirs else None,
             stdin=asyncio.subprocess.DEVNULL,

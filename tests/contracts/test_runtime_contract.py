@@ -33,6 +33,10 @@ def modern_node_frames(**values: Any) -> Plan:
     return own_node("nodejs24.x", files={"main.js": functions.NODE}, **values)
 
 
+def node_ahead(**values: Any) -> Plan:
+    return own_node("nodejs20.x", files={"main.js": functions.NODE}, ahead=True, **values)
+
+
 def awslambdaric(**values: Any) -> Plan:
     argv = [sys.executable, "-m", "awslambdaric", values.get("handler", "main.handler")]
     # What the launcher of the client does on AWS: the function's folder is on the path.
@@ -59,6 +63,7 @@ RUNTIMES = [
     pytest.param(python_frames, id="python"),
     pytest.param(node_frames, id="node20", marks=[needs_node, pytest.mark.node]),
     pytest.param(modern_node_frames, id="node24", marks=[needs_node, pytest.mark.node]),
+    pytest.param(node_ahead, id="node-ahead", marks=[needs_node, pytest.mark.node]),
     pytest.param(awslambdaric, id="awslambdaric", marks=needs_client),
     pytest.param(bootstrap, id="bootstrap"),
 ]

@@ -192,6 +192,11 @@ class PrestartedRuntimes:
             raise
         return waiting
 
+    async def wait_filled(self) -> None:
+        """Until no runtime is being started any more."""
+        while self._refill is not None:
+            await asyncio.wait([self._refill])
+
     def close(self) -> None:
         """Ends them all."""
         self._closed = True

@@ -58,6 +58,9 @@ class Runtime:
         await asyncio.to_thread(self._channel.sendall, invoke_frame(json.dumps(event).encode()))
         return await self.answer()
 
+    def send(self, data: bytes) -> None:
+        self._channel.sendall(data)
+
     async def exit(self) -> Any:
         return await asyncio.wait_for(asyncio.shield(self.process.exited), 20)
 
