@@ -27,7 +27,9 @@ INVOKING = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
 def offered(service: str) -> set[str]:
     anything = MagicMock()
     if service == "Lambda":
-        made_for_lambda = operations.handlers(anything, runtime_version_arn=anything, code_url=anything)
+        made_for_lambda = operations.handlers(
+            anything, runtime_version_arn=anything, code_url=anything, url_address=anything
+        )
         return made_for_lambda.keys() - operations.REFUSED | INVOKING
     made = {
         "CloudWatch": lambda: cloudwatch_service(anything, anything),

@@ -190,6 +190,13 @@ class Application:
             host = f"[{host}]"
         return f"http://{host}:{self._server.port if self._server else self.settings.port}"
 
+    @property
+    def _url_host(self) -> str:
+        """The name below which function URLs are shown, with the port. `localhost` and all names below it are this
+        machine to browsers and most other clients."""
+        names = [name.removeprefix("*.") for name in self.settings.hostnames]
+        return f"{names[0] if names else 'localhost'}:{self._server.port if self._server else self.settings.port}"
+
     def facts(self) -> dict[str, str]:
         """What the start message tells: how functions are isolated."""
         return {"isolation": self._isolation}
@@ -378,7 +385,12 @@ class Application:
             name = base64.b64decode(code_sha256).hex()
             return self.endpoint + links.sign(f"{CODE_PATH}{name}.zip", time.time() + CODE_LINK_S)
 
-        handlers = operations.handlers(plane, runtime_version_arn=runtimes.runtime_version_arn, code_url=code_url)
+        handlers = operations.handlers(
+            plane,
+            runtime_version_arn=runtimes.runtime_version_arn,
+            code_url=code_url,
+            url_address=lambda url: f"http://{url.host(self._url_host)}/",
+        )
         return Service(name="lambda", signing_names=("lambda",), handlers=handlers)
 
     def _identity_services(self, engine: SqliteEngine, temporary: TemporaryKeys) -> list[Service]:

@@ -13,6 +13,7 @@ from lambdad.control.code_signing import CodeSigningConfigs, FunctionCodeSigning
 from lambdad.control.code_source import Archives, ReadObject, no_object
 from lambdad.control.concurrency import Concurrency
 from lambdad.control.event_invoke_configs import EventInvokeConfigs
+from lambdad.control.function_urls import FunctionUrls
 from lambdad.control.functions import Functions
 from lambdad.control.garbage import CodeGarbage
 from lambdad.control.layer_permissions import LayerPermissions
@@ -76,6 +77,7 @@ class ControlPlane:
         layers = LayerRepository(repository.engine)
         self.layers = Layers(layers, packages, archives, clock.now)
         self.layer_permissions = LayerPermissions(layers)
+        self.function_urls = FunctionUrls(repository, clock.now)
         self.policies = ResourcePolicies(repository, changes)
         code_signing = CodeSigningRepository(repository.engine)
         self.code_signing_configs = CodeSigningConfigs(code_signing, clock.now)

@@ -93,7 +93,8 @@ class FunctionTables:
     def delete_function(self, key: FunctionKey) -> bool:
         """Deletes a function with its versions, aliases and settings; its counter stays. False if it is not there."""
         for table in (
-            "provisioned_concurrency", "event_invoke_config", "resource_policy", "function_code_signing", "alias",
+            "provisioned_concurrency", "event_invoke_config", "resource_policy", "function_url",
+            "function_code_signing", "alias",
         ):  # fmt: skip
             self._tx.run(f"DELETE FROM {table} WHERE {_ALIAS_KEY}", key.arguments)
         self._tx.run(f"DELETE FROM function_version WHERE {_KEY}", key.arguments)

@@ -10,7 +10,7 @@ def functions(tx: Transaction) -> list[FunctionKey]:
     """Deletes every function of every account; returns which there were. Versions are numbered from 1 again."""
     keys = [FunctionKey(*row) for row in tx.all("SELECT account, region, name FROM function")]
     for table in (
-        "provisioned_concurrency", "event_invoke_config", "resource_policy", "function_code_signing",
+        "provisioned_concurrency", "event_invoke_config", "resource_policy", "function_url", "function_code_signing",
         "code_signing_config", "alias", "function_version", "function",
     ):  # fmt: skip
         tx.run(f"DELETE FROM {table}")

@@ -57,6 +57,7 @@ async def aws(tmp_path: Path) -> AsyncIterator[Lambda]:
             handlers=handlers(
                 bench.plane,
                 runtime_version_arn=lambda region, runtime: f"arn:aws:lambda:{region}::runtime:of-{runtime}",
+                url_address=lambda url: f"http://{url.host('localhost')}:4566/",
                 code_url=lambda code_sha256: f"http://localhost:4566/code/{code_sha256}",
             ),
         )

@@ -12,6 +12,7 @@ from lambdad.wire.lambda_api.configurations import RuntimeVersionArn
 from lambdad.wire.lambda_api.durable_executions import DurableExecutionsApi
 from lambdad.wire.lambda_api.event_invoke_configs import EventInvokeConfigsApi
 from lambdad.wire.lambda_api.event_source_mappings import EventSourceMappingsApi
+from lambdad.wire.lambda_api.function_urls import FunctionUrlsApi, UrlAddress
 from lambdad.wire.lambda_api.functions import CodeUrl, FunctionsApi
 from lambdad.wire.lambda_api.layers import LayersApi
 from lambdad.wire.lambda_api.managed_instances import ManagedInstancesApi
@@ -27,7 +28,9 @@ REFUSED = managed_instances.REFUSED | durable_executions.REFUSED
 """Operations on what this server cannot have: always answered with one of AWS's own errors."""
 
 
-def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, code_url: CodeUrl) -> dict[str, Handler]:
+def handlers(
+    plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, code_url: CodeUrl, url_address: UrlAddress
+) -> dict[str, Handler]:
     """Handlers by operation."""
     offered = {
         **FunctionsApi(plane.functions, runtime_version_arn, code_url).handlers(),
@@ -37,6 +40,7 @@ def handlers(plane: ControlPlane, *, runtime_version_arn: RuntimeVersionArn, cod
         **ProvisionedConcurrencyApi(plane.provisioned_concurrency).handlers(),
         **EventInvokeConfigsApi(plane.event_invoke_configs).handlers(),
         **LayersApi(plane.layers, plane.layer_permissions, code_url).handlers(),
+        **FunctionUrlsApi(plane.function_urls, url_address).handlers(),
         **PermissionsApi(plane.policies).handlers(),
         **CodeSigningApi(plane.code_signing_configs, plane.function_code_signing).handlers(),
         **EventSourceMappingsApi(plane.mappings).handlers(),

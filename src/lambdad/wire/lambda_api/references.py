@@ -11,6 +11,11 @@ def any_version(call: ApiCall) -> FunctionReference:
     return _parse(call, NameKind.NAMESPACED, call.params.get("Qualifier"))
 
 
+def function_or_alias(call: ApiCall) -> FunctionReference:
+    """For operations whose qualifier can only be an alias; the model's constraints see to that."""
+    return _parse(call, NameKind.FUNCTION, call.params.get("Qualifier"))
+
+
 def function_only(
     call: ApiCall, kind: NameKind = NameKind.FUNCTION, *, latest_allowed: bool = False
 ) -> FunctionReference:
