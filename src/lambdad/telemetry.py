@@ -114,6 +114,19 @@ class MappingCounted:
     count: int
 
 
+@dataclass(slots=True, kw_only=True)
+class UrlAnswered:
+    """A request to a function URL has its answer."""
+
+    account: str
+    region: str
+    function: str
+    qualifier: str
+    status: int
+    latency_ms: float
+    """From the head of the request to the end of the answer."""
+
+
 class Telemetry:
     """Hands events to whoever listens, at once and on the same thread."""
 
@@ -125,5 +138,6 @@ class Telemetry:
         self.event_attempted: list[Callable[[EventAttempted], None]] = []
         self.event_ended: list[Callable[[EventEnded], None]] = []
         self.unsigned_code_deployed: list[Callable[[UnsignedCodeDeployed], None]] = []
+        self.url_answered: list[Callable[[UrlAnswered], None]] = []
         self.delivery_failed: list[Callable[[DeliveryFailed], None]] = []
         self.mapping_counted: list[Callable[[MappingCounted], None]] = []

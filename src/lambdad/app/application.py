@@ -80,6 +80,7 @@ from lambdad.wire.cloudwatch import cloudwatch_service
 from lambdad.wire.eventbridge import eventbridge_service
 from lambdad.wire.fallback import Fallback
 from lambdad.wire.front import FrontDoor, RawHandler, RawRoute
+from lambdad.wire.function_urls.door import FunctionUrlDoor
 from lambdad.wire.iam import iam_service
 from lambdad.wire.lambda_api import invoke, operations
 from lambdad.wire.logs import logs_service
@@ -290,6 +291,7 @@ class Application:
                 *self._identity_services(engine, temporary),
             ],
             invoke.InvokeApi(invoker, neighbours.queue.intake, _rest_json_error),
+            FunctionUrlDoor(plane.function_urls, invoker, gate, clock, self.telemetry, lambda: self._url_host),
         )
         endpoints = front.own_endpoints
         KeyEndpoints(keys, gate).register(endpoints)
@@ -398,7 +400,9 @@ class Application:
         tokens = Tokens(identities, temporary, time.time, requires_roles=self.settings.auth == "strict")
         return [iam_service(Roles(identities, now), Policies(identities, now)), sts_service(tokens)]
 
-    def _front_door(self, gate: Gate, services: list[Service], api: invoke.InvokeApi) -> FrontDoor:
+    def _front_door(
+        self, gate: Gate, services: list[Service], api: invoke.InvokeApi, function_urls: FunctionUrlDoor
+    ) -> FrontDoor:
         if self._others is not None:
             self._stack.callback(self._others.stop)
 
@@ -409,6 +413,7 @@ class Application:
             services,
             gate,
             HostNames(self.settings.host, self.settings.hostnames),
+            function_urls=function_urls,
             raw_routes=[
                 route(invoke.PREFIX, invoke.SUFFIX, api.invoke),
                 route(invoke.STREAM_PREFIX, invoke.STREAM_SUFFIX, api.invoke_with_response_stream),

@@ -1,7 +1,8 @@
 """The front door: every request comes in here, is let in or refused, and finds its operation.
 
-Order: Host, own endpoints, signature, body limit, service by the signature's scope, raw routes, then the service's
-codec, the model's constraints and the handler. Whatever a handler raises becomes AWS's error in the client's protocol.
+Order: Host, function URLs, own endpoints, signature, body limit, service by the signature's scope, raw routes, then the
+service's codec, the model's constraints and the handler. Whatever a handler raises becomes AWS's error in the
+client's protocol.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lambdad.wire.access.hosts import HostNames
 from lambdad.wire.access.sigv2 import is_presigned
 from lambdad.wire.access.sigv4 import carries_signature
 from lambdad.wire.fallback import Fallback, PassedOn
+from lambdad.wire.function_urls.door import FunctionUrlDoor
 from lambdad.wire.own import PREFIX, OwnEndpoint, OwnEndpoints, health_handler, refuse_other_origins
 from lambdad.wire.protocols import json_values, validation
 from lambdad.wire.protocols.errors import OperationNotOffered, RequestTooLarge, UnknownOperation
@@ -60,6 +62,7 @@ class FrontDoor:
         *,
         raw_routes: Iterable[RawRoute] = (),
         own_endpoints: OwnEndpoints | None = None,
+        function_urls: FunctionUrlDoor | None = None,
         fallback: Fallback | None = None,
     ) -> None:
         self.own_endpoints = own_endpoints or OwnEndpoints()
@@ -67,6 +70,7 @@ class FrontDoor:
         self._services = Services(services)
         self._gate = gate
         self._hosts = hosts
+        self._urls = function_urls
         self._fallback = fallback or Fallback(None)
         self._raw: dict[str, list[RawRoute]] = {}
         for route in raw_routes:
@@ -92,6 +96,8 @@ class FrontDoor:
         try:
             if not self._hosts.serves(request.headers.get("host", "")):
                 raise HostRefused(_host_text(request))
+            if self._urls is not None and self._urls.takes(request):
+                return self._urls.policy
             if request.path.startswith(PREFIX):
                 return self._own_policy
             if not (carries_signature(request) or is_presigned(request.query)):
@@ -136,6 +142,9 @@ class FrontDoor:
     def handle(self, exchange: Exchange) -> None:
         """Answers a request that `head` let in; its body is there."""
         request = exchange.request
+        if self._urls is not None and self._urls.takes(request):
+            self._start(self._urls.answer(exchange))
+            return
         if request.path.startswith(PREFIX):
             self._handle_own(exchange)
             return

@@ -34,6 +34,7 @@ from lambdad.telemetry import (
     RecursionStopped,
     Telemetry,
     UnsignedCodeDeployed,
+    UrlAnswered,
 )
 
 RETENTION_MS = 15 * 86_400_000
@@ -48,6 +49,7 @@ _UNITS = {
     "Duration": "Milliseconds",
     "PostRuntimeExtensionsDuration": "Milliseconds",
     "AsyncEventAge": "Milliseconds",
+    "UrlRequestLatency": "Milliseconds",
 }
 
 
@@ -59,7 +61,7 @@ the most since the last look."""
 class _Bumps:
     """What one addressed version did in the current minute."""
 
-    __slots__ = ("ages_ms", "counts", "durations_ms", "ended", "errors", "extensions_ms")
+    __slots__ = ("ages_ms", "counts", "durations_ms", "ended", "errors", "extensions_ms", "url_latencies_ms")
 
     def __init__(self) -> None:
         self.durations_ms: list[float] = []
@@ -68,6 +70,7 @@ class _Bumps:
         self.ages_ms: list[float] = []
         self.ended = 0
         self.counts: Counter[str] = Counter()
+        self.url_latencies_ms: list[float] = []
 
 
 _Key = tuple[str, str, str, str, str]
@@ -104,6 +107,7 @@ class Collector(Loop):
         telemetry.recursion_stopped.append(self._recursion_stopped)
         telemetry.unsigned_code_deployed.append(self._unsigned_code_deployed)
         telemetry.mapping_counted.append(self._mapping_counted)
+        telemetry.url_answered.append(self._url_answered)
         clock.on_advance(self._on_advance)
 
     # --- bumping ---
@@ -164,6 +168,14 @@ class Collector(Loop):
         values = Statistics.of({float(event.count): 1.0})
         dimensions: Dimensions = (("EventSourceMappingUUID", event.mapping),)
         self._add(event.account, event.region, event.metric, dimensions, self._this_minute(), values)
+
+    def _url_answered(self, event: UrlAnswered) -> None:
+        bumps = self._of((event.account, event.region, event.function, event.qualifier, ""))
+        bumps.url_latencies_ms.append(event.latency_ms)
+        if event.status >= 400:
+            bumps.counts["Url4xxCount" if event.status < 500 else "Url5xxCount"] += 1
+        if len(bumps.url_latencies_ms) >= MAX_SAMPLES_IN_MEMORY:
+            self.drain()
 
     # --- storing ---
 
@@ -258,6 +270,12 @@ def _statistics(bumps: _Bumps) -> dict[str, Statistics]:
         found["PostRuntimeExtensionsDuration"] = Statistics.of(rounded)
     if ran or counts["Throttles"]:
         found["Throttles"] = _zeros_and_ones(ran, counts["Throttles"])
+    if bumps.url_latencies_ms:
+        requests = len(bumps.url_latencies_ms)
+        found["UrlRequestCount"] = Statistics.of({1.0: requests})
+        found["UrlRequestLatency"] = Statistics.of(Counter(round(value, 2) for value in bumps.url_latencies_ms))
+        for name in ("Url4xxCount", "Url5xxCount"):
+            found[name] = _zeros_and_ones(requests - counts[name], counts[name])
     if bumps.ages_ms:
         found["AsyncEventAge"] = Statistics.of(Counter(bumps.ages_ms))
     if bumps.ended:

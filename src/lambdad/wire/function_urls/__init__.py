@@ -1,0 +1,1 @@
+"""Function URLs: plain HTTP requests that run a function."""
