@@ -59,6 +59,7 @@ class Settings:
     region: str
     isolation: Isolation
     zygote: bool
+    python_runtime: str
     pythons: Mapping[str, str]
     """Interpreters given by the user: version (`3.12`) to absolute path."""
     nodes: Mapping[str, str]
@@ -163,6 +164,12 @@ def _auth(text: str) -> str:
 def _region(text: str) -> str:
     if not re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d+", text):
         raise ValueError("a region such as us-east-1")
+    return text
+
+
+def _python_runtime(text: str) -> str:
+    if text not in ("own", "awslambdaric"):
+        raise ValueError("own or awslambdaric")
     return text
 
 
@@ -317,6 +324,14 @@ OPTIONS: tuple[Option, ...] = (
         help="Fork Python environments from a warmed-up interpreter. off: start a fresh interpreter for each.",
     ),
     Option(
+        name="python-runtime",
+        parse=_python_runtime,
+        default="own",
+        metavar="own|awslambdaric",
+        help="What runs Python functions. own: lambdad's bootstrap, which answers as AWS's does and is much faster. "
+        "awslambdaric: AWS's own runtime client, from the extra lambdad[ric].",
+    ),
+    Option(
         name="python",
         parse=_interpreter(r"3\.\d+", "3.12=/usr/bin/python3.12"),
         default="",
@@ -428,6 +443,7 @@ def load(given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, 
         region=str(values["region"]),
         isolation=_as(Isolation, values["isolation"]),
         zygote=_as(bool, values["zygote"]),
+        python_runtime=_as(str, values["python-runtime"]),
         pythons=dict(_as(tuple, values["python"])),
         nodes=dict(_as(tuple, values["node"])),
         account_concurrency=_as(int, values["account-concurrency"]),

@@ -218,6 +218,7 @@ class Application:
         await keys.load()
         temporary = TemporaryKeys(await installation_secret(engine, "temporary-keys"))
 
+        official_python = settings.python_runtime == "awslambdaric"
         launcher = Launcher(
             self._spawner,
             self.interpreters,
@@ -226,10 +227,11 @@ class Application:
             credentials=lambda version: role_credentials(temporary, version),
             endpoint=lambda: self.endpoint,
             prestarted=self._prestarted(),
+            official_python=official_python,
         )
         pool = Pool(
             sandbox=launcher,
-            logs=LogStreams(logs),
+            logs=LogStreams(logs, official_python=official_python),
             clock=clock,
             runtime_version=_runtime_version,
             idle_timeout_s=settings.idle_timeout_s,

@@ -11,8 +11,9 @@ from lambdad.neighbours.logs.service import LogService
 class LogStreams:
     """Opens the log stream of an environment in CloudWatch Logs."""
 
-    def __init__(self, logs: LogService) -> None:
+    def __init__(self, logs: LogService, *, official_python: bool = False) -> None:
         self._writer = logs.writer
+        self._official_python = official_python
 
     def open(self, version: FunctionVersion, stream: str) -> LogStream:
         return self._writer.stream(
@@ -20,5 +21,5 @@ class LogStreams:
             version.region,
             version.logging.log_group,
             stream,
-            record_newline=record_newline(version),
+            record_newline=record_newline(version, official_python=self._official_python),
         )

@@ -24,6 +24,7 @@ from lambdad.execution.prestarted import BoundCode, PrestartedRuntimes, Shape, c
 from lambdad.execution.runtime_api.server import ExtensionsApi, RuntimeApi
 from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreter, Interpreters
+from lambdad.execution.runtimes.official import OfficialClients
 from lambdad.execution.sandbox import ON_DEMAND, Booted, LaunchFailed
 from lambdad.execution.spawner.client import LaunchError, LaunchPlan, SpawnerClient, SpawnerGone
 from lambdad.execution.spawner.plans import mentions_sdk
@@ -31,9 +32,9 @@ from lambdad.execution.spawner.plans import mentions_sdk
 FRAMES_KINDS = ("python", "node")
 
 
-def record_newline(version: FunctionVersion) -> bytes:
+def record_newline(version: FunctionVersion, *, official_python: bool = False) -> bytes:
     """How the version's runtime client writes a newline inside one log record."""
-    boot = catalog.boot(version.runtime or "")
+    boot = catalog.boot(version.runtime or "", official_python=official_python)
     # Other people's runtime clients write carriage returns, as AWS's do.
     return RECORD_NEWLINE if boot is not None and boot.kind in FRAMES_KINDS else b"\r"
 
@@ -99,8 +100,12 @@ class Launcher:
         credentials: Callable[[FunctionVersion], TemporaryCredentials],
         endpoint: Callable[[], str],
         prestarted: PrestartedRuntimes | None = None,
+        official_python: bool = False,
     ) -> None:
-        """With `prestarted`, Node.js functions begin in runtimes that were started ahead, where they can."""
+        """With `prestarted`, Node.js functions begin in runtimes that were started ahead, where they can. With
+        `official_python`, Python functions run under AWS's own runtime client."""
+        self._official_python = official_python
+        self._clients = OfficialClients()
         self._spawner = spawner
         self._prestarted = prestarted
         self._ids: set[str] = set()
@@ -116,7 +121,7 @@ class Launcher:
     async def prepare(self, version: FunctionVersion) -> PrepareFailure | None:
         """Whether the version can run here; warms up what its first start will need."""
         identifier = version.runtime or ""
-        boot = catalog.boot(identifier)
+        boot = catalog.boot(identifier, official_python=self._official_python)
         if boot is None:
             return PrepareFailure(code="InvalidRuntime", reason=catalog.why_not_runnable(identifier))
         if not boot.interpreter:
@@ -124,15 +129,18 @@ class Launcher:
         interpreter = await self._find(boot.interpreter)
         if interpreter is None:
             return PrepareFailure(code="InvalidRuntime", reason=self._interpreters.why_missing(boot.interpreter))
+        if boot.kind == "official" and not await self._client_of(boot, interpreter):
+            return PrepareFailure(code="InvalidRuntime", reason=self._clients.why_missing(interpreter))
+        if boot.kind in ("python", "official"):
+            task_dir, layer_dir = await self._trees(version)
+            await self._bytecode.prepare(interpreter, module_directories(task_dir, layer_dir))
         if boot.kind == "python":
             try:
                 await self._spawner.prepare(interpreter.path)
             except LaunchError as error:
                 return PrepareFailure(code="InvalidRuntime", reason=str(error))
-            task_dir, layer_dir = await self._trees(version)
             if interpreter.why_no_sdk == "" and await asyncio.to_thread(_uses_our_sdk, task_dir):
                 self._prepare_sdk(interpreter)
-            await self._bytecode.prepare(interpreter, module_directories(task_dir, layer_dir))
         elif self._prestarted is not None and (shape := self._shape(version, interpreter)):
             self._prestarted.want(shape)
         return None
@@ -148,7 +156,7 @@ class Launcher:
         initialization_type: str = ON_DEMAND,
     ) -> Booted:
         identifier = version.runtime or ""
-        boot = catalog.boot(identifier)
+        boot = catalog.boot(identifier, official_python=self._official_python)
         if boot is None:
             raise LaunchFailed(catalog.why_not_runnable(identifier), "Runtime.Unknown")
         interpreter: Interpreter | None = None
@@ -157,7 +165,7 @@ class Launcher:
             if interpreter is None:
                 raise LaunchFailed(self._interpreters.why_missing(boot.interpreter), "Runtime.Unknown")
         task_dir, layer_dir = await self._trees(version)
-        if boot.kind == "python" and interpreter is not None:
+        if boot.kind in ("python", "official") and interpreter is not None:
             self._bytecode.prepare_later(interpreter, module_directories(task_dir, layer_dir))
         layer_dirs = () if layer_dir is None else (str(layer_dir),)
         programs = self._programs(layer_dirs, extensions)
@@ -190,6 +198,7 @@ class Launcher:
                 runtime_kind=boot.kind,
                 interpreter=interpreter.path if interpreter else "",
                 argv=self._arguments(version, interpreter),
+                runtime_files=await self._client_of(boot, interpreter),
                 environ=environ,
                 task_dir=str(task_dir),
                 layer_dirs=layer_dirs,
@@ -219,6 +228,12 @@ class Launcher:
             extension_log_descriptor=extension_log_read,
             extensions_api=ends.extensions_api,
         )
+
+    async def _client_of(self, boot: catalog.Boot, interpreter: Interpreter | None) -> tuple[str, ...]:
+        """The files of awslambdaric, where it is wanted."""
+        if boot.kind != "official" or interpreter is None:
+            return ()
+        return await asyncio.to_thread(self._clients.find, interpreter)
 
     def _shape(self, version: FunctionVersion, interpreter: Interpreter | None) -> Shape | None:
         """What a runtime of the version looks like before it has the function; None if it has to start with it."""

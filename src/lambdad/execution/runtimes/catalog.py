@@ -31,18 +31,20 @@ class Boot:
     """How environments of one runtime start."""
 
     kind: str
-    """`python`, `node` (our bootstraps, frames) or `bootstrap` (the function's own, HTTP); see LaunchPlan."""
+    """`python`, `node` (our bootstraps, frames); `official` (awslambdaric), `bootstrap` (the function's own), both over
+    HTTP. See LaunchPlan."""
     interpreter: str
     """What must be found on the machine: `python3.12`, `node22`; empty for `bootstrap`."""
 
 
-def boot(identifier: str) -> Boot | None:
-    """How the runtime boots; None if it is known but cannot be run here."""
+def boot(identifier: str, *, official_python: bool = False) -> Boot | None:
+    """How the runtime boots; None if it is known but cannot be run here. With `official_python` Python functions run
+    under awslambdaric."""
     runtime = RUNTIMES.get(identifier)
     if runtime is None:
         return None
     if runtime.family is Family.PYTHON:
-        return Boot(kind="python", interpreter=identifier)
+        return Boot(kind="official" if official_python else "python", interpreter=identifier)
     if runtime.family is Family.NODEJS:
         return Boot(kind="node", interpreter=f"node{runtime.version}")
     if runtime.family is Family.PROVIDED:

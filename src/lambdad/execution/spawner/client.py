@@ -65,7 +65,7 @@ class LaunchPlan:
     """32 hexadecimal digits."""
     runtime_kind: str
     """`python`: our Python bootstrap, frames. `node`: our Node bootstrap, frames. `bootstrap`: /var/task/bootstrap or
-    /opt/bootstrap. `command`: `argv`."""
+    /opt/bootstrap. `official`: awslambdaric, HTTP, which `runtime_files` bring. `command`: `argv`."""
     interpreter: str = ""
     """Host path of python3.N or node; shown as /var/lang/bin/<name>. Also for a `command` that needs one."""
     argv: tuple[str, ...] = ()
@@ -84,6 +84,8 @@ class LaunchPlan:
     """The runtime's end of the socketpair. It and `log_fd` stay the caller's, who closes them after the launch."""
     log_fd: int
     """Write end of the pipe that becomes standard output and standard error."""
+    runtime_files: tuple[str, ...] = ()
+    """Host paths of what /var/runtime has beside our bootstrap."""
     extensions: tuple[str, ...] = ()
     """Programs that run beside the runtime, as seen inside: /opt/extensions/<name>."""
     extension_environ: dict[str, str] = field(default_factory=dict)
@@ -420,6 +422,7 @@ class SpawnerClient:
             plan.extensions,
             [f"{name}={value}" for name, value in plan.extension_environ.items()],
             plan.sandbox_address,
+            plan.runtime_files,
         )
         descriptors = [plan.log_fd, plan.frames_fd, plan.extension_log_fd]
         self.send(message, [one for one in descriptors if one is not None])

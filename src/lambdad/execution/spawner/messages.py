@@ -57,9 +57,10 @@ ATTACH = 80
 FORMS = {
     # An empty task dir leaves the environment without code until it is bound.
     # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, layer dirs, memory MB, tmp MB,
-    # extensions (programs as seen inside), their environ, address of sandbox.localdomain (empty: 127.0.0.1);
+    # extensions (programs as seen inside), their environ, address of sandbox.localdomain (empty: 127.0.0.1),
+    # what else is shown in /var/runtime;
     # descriptors: output, frames if there are any, output of extensions if there are any
-    LAUNCH: "isssllsliills",
+    LAUNCH: "isssllsliillsl",
     KILL: "s",  # environment id
     RELEASE: "s",  # environment id
     PREPARE: "issi",  # sequence, kind, interpreter, whether with boto3

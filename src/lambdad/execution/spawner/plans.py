@@ -91,6 +91,7 @@ class Plan:
     extensions: list[str]
     extension_environ: list[str]
     sandbox_address: str
+    runtime_files: list[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class _Code:
 class Plans:
     """Turns plans into orders; remembers what it has seen of each function's code."""
 
-    def __init__(self, settings: Settings, portable_runtime: Callable[[str], str]) -> None:
+    def __init__(self, settings: Settings, portable_runtime: Callable[[str, tuple[str, ...]], str]) -> None:
         self._settings = settings
         self._portable_runtime = portable_runtime
         self._codes: OrderedDict[tuple[str, ...], _Code] = OrderedDict()
@@ -145,7 +146,7 @@ class Plans:
         variables = dict(item.partition("=")[::2] for item in plan.environ)
         order = Order(mode="exec", argv=[], environ=plan.environ, directory="/var/task")
         kind = self.zygote_kind(plan.runtime_kind, plan.interpreter)
-        wrapper = variables.get(_WRAPPER, "") if plan.runtime_kind in ("python", "node") else ""
+        wrapper = variables.get(_WRAPPER, "") if plan.runtime_kind in ("python", "node", "official") else ""
         if plan.runtime_kind == "python":
             if self._settings.zygotes and not wrapper and _can_fork(variables):
                 order.mode = "python"
@@ -153,6 +154,9 @@ class Plans:
             else:
                 kind = ZygoteKind(plan.interpreter, is_python=False, shows_python=True)
             order.argv = [mounts.interpreter_inside(plan.interpreter), "/var/runtime/bootstrap.py"]
+        elif plan.runtime_kind == "official":
+            kind = ZygoteKind(plan.interpreter, is_python=False, shows_python=True, also=tuple(plan.runtime_files))
+            order.argv = [mounts.interpreter_inside(plan.interpreter), "/var/runtime/official.py"]
         elif plan.runtime_kind == "node":
             order.argv = [mounts.interpreter_inside(plan.interpreter), *(plan.argv or ["/var/runtime/index.mjs"])]
         elif plan.runtime_kind == "bootstrap":
@@ -225,7 +229,7 @@ class Plans:
         """Without a root of its own, an environment's files are where the host has them."""
         runtime_place = self._settings.node_runtime_dir
         if plan.interpreter and _is_python(plan.interpreter):
-            runtime_place = self._portable_runtime(plan.interpreter)
+            runtime_place = self._portable_runtime(plan.interpreter, tuple(plan.runtime_files))
         prefix = os.path.dirname(os.path.dirname(os.path.realpath(plan.interpreter))) if plan.interpreter else ""
         moved = {"/var/task": plan.task_dir, "/var/runtime": runtime_place}
         if plan.layer_dirs:
@@ -245,6 +249,8 @@ class Plans:
             places = [f"{plan.task_dir}=/var/task", f"{prefix}=/var/lang", f"{runtime_place}=/var/runtime"]
             places += [f"{path}=/opt" for path in plan.layer_dirs]
             variables["_LAMBDAD_PLACES"] = "\n".join(places)
+        elif plan.runtime_kind == "official" and plan.layer_dirs:
+            variables["_LAMBDAD_LAYERS"] = ":".join(reversed(plan.layer_dirs))
         order.environ = [f"{name}={value}" for name, value in variables.items()]
         order.extensions = [_extension_outside(plan, program) for program in plan.extensions]
         theirs = dict(item.partition("=")[::2] for item in plan.extension_environ)

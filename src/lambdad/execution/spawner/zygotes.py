@@ -32,6 +32,8 @@ class ZygoteKind:
     with_sdk: bool = False
     shows_python: bool = False
     """The template root holds a Python interpreter and the files it needs."""
+    also: tuple[str, ...] = ()
+    """Host paths of what else lies in /var/runtime."""
 
 
 class ZygoteProcess:
@@ -187,15 +189,19 @@ class ZygoteStarter:
                 files = {one.name: one.path for one in entries if not one.name.startswith("__")}
         if kind.shows_python and supports_sdk(kind.interpreter, settings):
             files.update({os.path.basename(path): path for path in settings.sdk_paths})
+        files.update({os.path.basename(path): path for path in kind.also})
         return files
 
-    def runtime_place(self, interpreter: str) -> str:
+    def runtime_place(self, interpreter: str, also: tuple[str, ...] = ()) -> str:
         """The portable tier's /var/runtime for Python: a directory of links."""
         with_sdk = supports_sdk(interpreter, self._settings)
-        place = self._place / ("runtime" if with_sdk else "runtime-without-sdk")
+        name = "runtime" if with_sdk else "runtime-without-sdk"
+        if also:
+            name += f"-{os.path.basename(os.path.realpath(interpreter))}"
+        place = self._place / name
         if not place.exists():
             place.mkdir()
-            kind = ZygoteKind(interpreter, is_python=True, shows_python=True)
+            kind = ZygoteKind(interpreter, is_python=True, shows_python=True, also=also)
             for name, source in self.runtime_files(kind).items():
                 (place / name).symlink_to(source)
             own = self._place / "own"
