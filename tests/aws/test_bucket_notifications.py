@@ -103,6 +103,9 @@ def test_queues_topics_and_rules_hear_of_it_too(server: RunningServer, bucket: s
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         sqs.set_queue_attributes(QueueUrl=urls[name], Attributes={"Policy": policy})
     topic = sns.create_topic(Name=f"t-{unique}")["TopicArn"]
+    statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sns:Publish"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement | {"Resource": topic}]})
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["topic"])
     pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}
     events.put_rule(Name=f"r-{unique}", EventPattern=json.dumps(pattern))

@@ -139,6 +139,23 @@ def test_queues_are_asked_too(server: RunningServer, sqs: Any, queue: Queue, top
     assert "Messages" not in sqs.receive_message(QueueUrl=queue.url)
 
 
+def test_topics_are_asked_by_rules(server: RunningServer, queue: Queue, topic: str, rule: dict[str, str]) -> None:
+    sns, events = server.client("sns"), server.client("events")
+    queue.open_to("sns.amazonaws.com", topic)
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn, Attributes={"RawMessageDelivery": "true"})
+    events.put_targets(Rule=rule["name"], Targets=[{"Id": "1", "Arn": topic}])
+    put_event(server, rule, '{"n": 1}')
+    name = re.escape(rule["arn"])
+    line = server.wait_for_line(f"{name}.*events.amazonaws.com is not authorized to perform: SNS:Publish.*")[0]
+    words = shlex.split(line.partition("This adds it: ")[2])
+    assert words[:3] == ["aws", "sns", "set-topic-attributes"]
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=words[-1])
+    put_event(server, rule, '{"n": 2}')
+    assert queue.next()["detail"] == {"n": 2}
+    sns.publish(TopicArn=topic, Message='"the owner still may"')
+    assert queue.next() == "the owner still may"
+
+
 @pytest.mark.parametrize("kind", ["RequestResponse", "Event"])
 def test_another_account_calls_a_function_that_it_was_let_into(
     server: RunningServer, deploy: Deployer, kind: str

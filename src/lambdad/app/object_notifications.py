@@ -66,7 +66,7 @@ class ObjectNotifications:
         if service == "sqs":
             delivery = self._sqs.put_in(tx, target.arn, body.decode(), sender_id=SENDER_ID, service=caller)
             return lambda: self._sqs.delivered(delivery)
-        published = self._sns.publish_in(tx, target.arn, body.decode(), subject=SUBJECT)
+        published = self._sns.publish_in(tx, target.arn, body.decode(), subject=SUBJECT, service=caller)
         return lambda: self._sns.delivered(published)
 
     def _put_on_bus_in(self, tx: Transaction, event: ObjectEvent) -> list[Delivered]:

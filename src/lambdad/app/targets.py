@@ -45,9 +45,9 @@ class Topics:
         published = self._sns.publish_in(tx, arn, message.body.decode("utf-8"), attributes, trace=message.trace)
         return lambda: self._sns.delivered(published)
 
-    def publish_in(self, tx: Transaction, topic_arn: str, message: str) -> Delivered:
+    def publish_in(self, tx: Transaction, topic_arn: str, message: str, caller: ServiceCaller) -> Delivered:
         """A message without attributes, for rules."""
-        published = self._sns.publish_in(tx, topic_arn, message)
+        published = self._sns.publish_in(tx, topic_arn, message, service=caller)
         return lambda: self._sns.delivered(published)
 
 

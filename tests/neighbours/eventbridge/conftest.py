@@ -60,8 +60,8 @@ class Topics:
     def __init__(self, sns: SnsService) -> None:
         self._sns = sns
 
-    def publish_in(self, tx: Transaction, topic_arn: str, message: str) -> Callable[[], None]:
-        published = self._sns.publish_in(tx, topic_arn, message)
+    def publish_in(self, tx: Transaction, topic_arn: str, message: str, caller: ServiceCaller) -> Callable[[], None]:
+        published = self._sns.publish_in(tx, topic_arn, message, service=caller)
         return lambda: self._sns.delivered(published)
 
 

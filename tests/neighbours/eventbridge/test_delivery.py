@@ -24,6 +24,7 @@ from tests.neighbours.eventbridge.conftest import (
     a_caller,
     an_entry,
 )
+from tests.neighbours.sqs.conftest import a_policy
 
 BUS_ARN = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus"
 
@@ -45,7 +46,7 @@ async def test_a_topic_hands_on(bridge: Bridge):
     await bridge.queue()
     await bridge.queue("dead")
     topic = TopicAddress(ACCOUNT, REGION, "t")
-    await bridge.sns.topics.create(topic, {})
+    await bridge.sns.topics.create(topic, {"Policy": a_policy("events.amazonaws.com", "sns:Publish", topic.arn)})
     await bridge.sns.subscriptions.subscribe(topic, "sqs", QUEUE_ARN, {}, a_caller())
     await bridge.rule("r", TOPIC_ARN, {"Arn": f"{TOPIC_ARN}2", "DeadLetterConfig": {"Arn": DEAD_ARN}})
     (result,) = await bridge.put()

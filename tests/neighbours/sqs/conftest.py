@@ -45,12 +45,12 @@ class StillClock:
 
 def a_queue_policy(service: str | list[str], queue_arn: str) -> str:
     """Lets services send to a queue for whatever source."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": service},
-        "Action": "sqs:SendMessage",
-        "Resource": queue_arn,
-    }
+    return a_policy(service, "sqs:SendMessage", queue_arn)
+
+
+def a_policy(service: str | list[str], action: str, resource: str) -> str:
+    """Lets services do something with a resource."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": action, "Resource": resource}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 

@@ -94,8 +94,9 @@ class FunctionEvents(Protocol):
 class TopicMessages(Protocol):
     """The way into topics."""
 
-    def publish_in(self, tx: Transaction, topic_arn: str, message: str) -> Delivered:
-        """Publishes a message. Raises a LambdadError if there is no such topic or the message is too large."""
+    def publish_in(self, tx: Transaction, topic_arn: str, message: str, caller: ServiceCaller) -> Delivered:
+        """Publishes a message. Raises a LambdadError if the topic's policy does not let the rule in, there is no such
+        topic or the message is too large."""
 
 
 class FunctionTarget:
@@ -119,7 +120,7 @@ class TopicTarget:
         self._topics = topics
 
     def put_in(self, tx: Transaction, item: TargetInput) -> Delivered:
-        return self._topics.publish_in(tx, item.target.arn, item.text)
+        return self._topics.publish_in(tx, item.target.arn, item.text, _caller_for(item.rule_arn))
 
 
 class QueueTarget:

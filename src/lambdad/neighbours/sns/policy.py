@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from lambdad.domain.topics import TopicAddress
+from lambdad.domain.policies import ServiceCaller
+from lambdad.domain.topics import Topic, TopicAddress
 from lambdad.neighbours.sns.errors import invalid_parameter
 
 _ACTIONS: Final = (
@@ -73,6 +75,23 @@ def without_statement(policy: str, topic: TopicAddress, label: str) -> str:
     document = json.loads(policy or default_policy(topic))
     document["Statement"] = [statement for statement in _statements(document) if statement.get("Sid") != label]
     return _dump(document)
+
+
+def command_for(topic: Topic, service: ServiceCaller) -> str:
+    """The command that lets another service publish to a topic."""
+    document = json.loads(topic.attributes.get("Policy") or default_policy(topic.address))
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": service.service},
+        "Action": "sns:Publish",
+        "Resource": topic.arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": service.source_arn}},
+    }
+    document["Statement"] = [*_statements(document), statement]
+    return (
+        f"aws sns set-topic-attributes --topic-arn {topic.arn} --attribute-name Policy "
+        f"--attribute-value {shlex.quote(_dump(document))}"
+    )
 
 
 def allows(policy: str, account: str, action: str) -> bool:

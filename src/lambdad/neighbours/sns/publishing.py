@@ -14,13 +14,14 @@ from lambdad.clock import Clock
 from lambdad.domain.errors import LambdadError, ServiceError
 from lambdad.domain.filter_policies import MESSAGE_ATTRIBUTES, ParsedBody, compile_policy
 from lambdad.domain.identity import Caller
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import MessageAttribute
 from lambdad.domain.topics import Draft, Notification, Subscription, Topic, TopicAddress, parse_topic_arn
 from lambdad.neighbours.sns import content
 from lambdad.neighbours.sns.attributes import dead_letter_arn
 from lambdad.neighbours.sns.deliverers import Delivered, Deliverer, NotDelivered, SqsDeliverer
 from lambdad.neighbours.sns.errors import TopicNotFound, invalid_parameter
-from lambdad.neighbours.sns.topics import require
+from lambdad.neighbours.sns.topics import check_service, require
 from lambdad.storage import topics as storage
 from lambdad.storage.engine import Engine, Transaction
 
@@ -112,16 +113,20 @@ class Publisher:
         subject: str | None = None,
         *,
         trace: str = "",
+        service: ServiceCaller | None = None,
     ) -> Published:
         """Publishes inside a transaction of the caller's, on the writer's thread.
 
-        It happens if and only if that transaction commits; hand the result to `delivered` then. Raises NotFound and
-        other ServiceErrors before anything is written, so a job can catch them and go on.
+        It happens if and only if that transaction commits; hand the result to `delivered` then. `service` is who
+        publishes, if the topic's policy has to allow it. Raises NotFound, AuthorizationError and other ServiceErrors
+        before anything is written, so a job can catch them and go on.
         """
         address = parse_topic_arn(topic_arn)
         topic = storage.find(tx, address) if address is not None else None
         if topic is None:
             raise TopicNotFound
+        if service is not None:
+            check_service(topic, service)
         # A function's error message may name what no text can hold; its dead letter is published all the same.
         draft = content.storable(Draft(message=message, subject=subject, attributes=attributes, trace=trace))
         texts = content.check_draft(draft)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lambdad.clock import JumpingClock
+from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.queues import MessageAttribute
 from lambdad.neighbours.sns.deliverers import (
     AcceptIn,
@@ -75,13 +76,15 @@ class SnsService:
         subject: str | None = None,
         *,
         trace: str = "",
+        service: ServiceCaller | None = None,
     ) -> Published:
         """Publishes inside a transaction of the caller's, on the writer's thread.
 
-        It happens if and only if that transaction commits; hand the result to `delivered` then. Raises NotFound and
-        other ServiceErrors before anything is written, so a job can catch them and go on.
+        It happens if and only if that transaction commits; hand the result to `delivered` then. `service` is who
+        publishes, if the topic's policy has to allow it. Raises NotFound, AuthorizationError and other ServiceErrors
+        before anything is written, so a job can catch them and go on.
         """
-        return self.publisher.publish_in(tx, topic_arn, message, attributes, subject, trace=trace)
+        return self.publisher.publish_in(tx, topic_arn, message, attributes, subject, trace=trace, service=service)
 
     def delivered(self, *published: Published) -> None:
         """Wakes whoever waits for what `publish_in` published; on the event loop, after the commit."""

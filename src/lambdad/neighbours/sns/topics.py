@@ -9,6 +9,7 @@ from typing import Final
 from lambdad.clock import Clock
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.identity import Caller
+from lambdad.domain.policies import Decision, ServiceCaller, by_service, decide
 from lambdad.domain.topics import Topic, TopicAddress
 from lambdad.neighbours.sns import attributes as sns_attributes
 from lambdad.neighbours.sns import policy
@@ -34,6 +35,18 @@ def check_access(topic: Topic, caller: Caller | None, action: str) -> None:
             "AuthorizationErrorException",
             f"User: {caller.arn} is not authorized to perform: SNS:{action} on resource: {topic.arn} because no "
             f"resource-based policy allows the SNS:{action} action",
+        )
+
+
+def check_service(topic: Topic, service: ServiceCaller) -> None:
+    """Raises AuthorizationError, with the command that adds what is missing, unless the topic's policy lets another
+    service publish. The policy that every topic starts with lets in none (Amazon SNS developer guide)."""
+    text = topic.attributes.get("Policy") or policy.default_policy(topic.address)
+    if decide(text, by_service(service, "sns:Publish", topic.arn)) is not Decision.ALLOW:
+        raise ServiceError(
+            "AuthorizationErrorException",
+            f"User: {service.service} is not authorized to perform: SNS:Publish on resource: {topic.arn} because no "
+            f"resource-based policy allows the SNS:Publish action. This adds it: {policy.command_for(topic, service)}",
         )
 
 

@@ -71,7 +71,8 @@ class FunctionUrlDoor:
     def takes(request: Request) -> bool:
         """Whether a request is for a URL, by its Host header or its path. The host counts more: everything below the
         name of a URL is the function's."""
-        return _LABEL in request.headers.get("host", "").lower() or request.path.startswith(PATH_PREFIX)
+        host = request.headers.get("host", "")
+        return request.path.startswith(PATH_PREFIX) or (_LABEL in host.lower() and url_of_host(host) is not None)
 
     async def answer(self, exchange: Exchange) -> None:
         """Answers a request whose body is there; never raises."""
@@ -144,6 +145,7 @@ class FunctionUrlDoor:
         request, url = answering.exchange.request, answering.url
         shown_trace, trace = trace_of(request, self._clock.time_ms() / 1000)
         self._invoker.check_recursion(target, trace)
+        answering.trace = trace
         by_host = url_of_host(request.headers.get("host", "")) is not None
         call = UrlCall(
             url=url,
@@ -188,6 +190,8 @@ class _Answering:
         self.exchange = exchange
         self.url = url
         self.request_id = request_id
+        self.trace = ""
+        """The trace header that the function got from its caller or from here; known once it runs."""
         self._told = told
         self._status = 0
 
@@ -218,7 +222,7 @@ class _Answering:
 
     def open(self, status: int, headers: Headers) -> ResponseStream:
         self._status = status
-        return self.exchange.start_stream(status, self._with_cors(self._headers(headers, "")))
+        return self.exchange.start_stream(status, self._with_cors(self._headers(headers, self.trace)))
 
     def fail(self, reason: str) -> None:
         self._status = 502
