@@ -15,10 +15,17 @@ from tests.running import RunningServer
 
 
 @pytest.fixture(scope="module", params=["auto", "off"])
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def server_of_layers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
     server = RunningServer(tmp_path_factory.mktemp("layers"), "--isolation", request.param)
-    yield server.client("lambda")
+    yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(server_of_layers: RunningServer) -> Any:
+    return server_of_layers.client("lambda")
 
 
 @pytest.fixture
@@ -118,3 +125,16 @@ def test_the_archive_of_a_layer_can_be_downloaded(client: Any) -> None:
     location = client.get_layer_version_by_arn(Arn=layer)["Content"]["Location"]
     with urllib.request.urlopen(location) as answer:
         assert answer.read() == zipped({"a.txt": "1"})
+
+
+def test_a_reset_leaves_no_layers(server_of_layers: RunningServer) -> None:
+    client = server_of_layers.client("lambda")
+    publish(client, "reset", {"a.txt": "1"})
+    publishers = {"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/signing-profiles/p/0123456789"]}
+    client.create_code_signing_config(AllowedPublishers=publishers)
+    request = urllib.request.Request(f"{server_of_layers.endpoint}/_lambdad/reset", method="POST")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 204
+    assert client.list_layers()["Layers"] == []
+    assert client.list_code_signing_configs()["CodeSigningConfigs"] == []
+    assert publish(client, "reset", {"a.txt": "1"}).endswith(":layer:reset:1")

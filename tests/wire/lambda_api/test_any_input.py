@@ -13,12 +13,11 @@ from botocore.model import ListShape, Shape, StructureShape
 from tests.control.building import ACCOUNT, REGION, ROLE
 from tests.docs.test_fidelity import INVOKING
 from tests.wire.lambda_api.conftest import CODE, Lambda
-from tests.wire.lambda_api.test_operations import UNBUILT
 from tests.wire.protocols import samples
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}"
 TRIES = 12
-OPERATIONS = sorted(set(samples.service("lambda").operation_names) - INVOKING - UNBUILT)
+OPERATIONS = sorted(set(samples.service("lambda").operation_names) - INVOKING)
 
 TEXTS = ("a", "plain text", "ümläut ☃", "1", "true", "{}", "")
 LIKELY: dict[str, tuple[Any, ...]] = {
