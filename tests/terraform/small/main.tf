@@ -52,6 +52,30 @@ resource "aws_lambda_alias" "live" {
   function_version = aws_lambda_function.function.version
 }
 
+resource "aws_lambda_function_url" "live" {
+  function_name      = aws_lambda_function.function.function_name
+  qualifier          = aws_lambda_alias.live.name
+  authorization_type = "NONE"
+
+  cors {
+    allow_credentials = true
+    allow_origins     = ["https://page.example"]
+    allow_methods     = ["GET", "POST"]
+    allow_headers     = ["x-mine"]
+    expose_headers    = ["x-mine"]
+    max_age           = 60
+  }
+}
+
+resource "aws_lambda_permission" "topic" {
+  statement_id  = "topic"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.function.function_name
+  qualifier     = aws_lambda_alias.live.name
+  principal     = "sns.amazonaws.com"
+  source_arn    = aws_sns_topic.failures.arn
+}
+
 resource "aws_sns_topic" "failures" {
   name = "small-failures"
 }
@@ -82,3 +106,5 @@ variable "runtime" { type = string }
 
 output "function" { value = aws_lambda_function.function.function_name }
 output "alias" { value = aws_lambda_alias.live.arn }
+
+output "url" { value = aws_lambda_function_url.live.function_url }
