@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,9 +17,12 @@ import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from click.testing import CliRunner
 
+from lambdad.cli import main
 from tests.aws.deploying import Deployer
 from tests.aws.urls import Answer, Url, open_to_all
+from tests.conftest import StartServer
 from tests.running import RunningServer
 
 MakeUrl = Callable[..., Url]
@@ -279,6 +283,35 @@ def test_signed_requests_of_another_account(make: MakeUrl, deploy: Deployer) -> 
     )
     assert signed(url, key=OTHER_ACCOUNT).status == 200
     assert signed(url, key="333333333333").status == 403
+
+
+def test_a_strict_server_with_a_name_of_its_own(start_server: StartServer, tmp_path: Path) -> None:
+    """URLs without authentication stay open, signed ones take issued keys alone, and both outlive the server."""
+    environ = {"LAMBDAD_DATA": str(tmp_path / "data")}
+    made = CliRunner().invoke(main, ["keys", "create", "--json"], env=environ, catch_exceptions=False)
+    key = json.loads(made.stdout)
+    options = ("--auth", "strict", "--hostname", "*.lambda.example.org")
+    server = start_server(*options)
+    client: Any = boto3.client(
+        "lambda", endpoint_url=server.endpoint, region_name="us-east-1",
+        aws_access_key_id=key["access_key_id"], aws_secret_access_key=key["secret_access_key"],
+    )  # fmt: skip
+    name = Deployer(client)(HI, Publish=True)
+    client.create_alias(FunctionName=name, Name="signed", FunctionVersion="1")
+    open_to_all(client, name)
+    addresses = [
+        client.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"],
+        client.create_function_url_config(FunctionName=f"{name}:signed", AuthType="AWS_IAM")["FunctionUrl"],
+    ]
+    assert addresses[0].endswith(f".lambda-url.us-east-1.lambda.example.org:{server.port}/")
+    server.stop()
+    server = start_server(*options)
+    public, protected = (Url(server, address) for address in addresses)
+    assert public().body == b"hi"
+    assert protected().status == 403
+    unknown = signed(protected)
+    assert (unknown.status, unknown.headers["x-amzn-errortype"]) == (403, "UnrecognizedClientException")
+    assert signed(protected, key=key["access_key_id"], secret=key["secret_access_key"]).body == b"hi"
 
 
 # --- pages of other origins ---

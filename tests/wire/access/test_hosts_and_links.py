@@ -27,6 +27,14 @@ def test_others_are_not(host: str):
     assert served == (host == ".localhost")  # resolves nowhere, so nobody can rebind it
 
 
+def test_a_star_stands_for_the_names_below():
+    hosts = HostNames("127.0.0.1", ["*.example.org"])
+    assert hosts.serves("f.example.org:80")
+    assert hosts.serves("a.f.example.org")
+    assert not hosts.serves("example.org")
+    assert not hosts.serves("fexample.org")
+
+
 def test_the_bound_address_is_served_and_with_all_of_them_every_address():
     assert HostNames("10.0.0.1").serves("10.0.0.1:4566")
     assert not HostNames("10.0.0.1").serves("10.0.0.2:4566")

@@ -13,11 +13,13 @@ REMEMBERED = 4096
 
 
 class HostNames:
-    """`bound`: the address that the server listens on; `extra`: names given with --hostname, with their subdomains."""
+    """`bound`: the address that the server listens on; `extra`: names given with --hostname, with their subdomains, or
+    as `*.name` the subdomains alone."""
 
     def __init__(self, bound: str, extra: Iterable[str] = ()) -> None:
-        self._names = {"localhost", *(name.lower().rstrip(".") for name in extra if name)}
-        self._suffixes = tuple(f".{name}" for name in self._names)
+        given = {"localhost", *(name.lower().rstrip(".") for name in extra if name)}
+        self._names = {name for name in given if not name.startswith("*.")}
+        self._suffixes = tuple(f".{name.removeprefix('*.')}" for name in given)
         self._bound = _address(bound)
         if self._bound is None and bound:
             self._names.add(bound.lower())
