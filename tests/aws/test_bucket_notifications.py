@@ -118,6 +118,7 @@ def test_queues_topics_and_rules_hear_of_it_too(server: RunningServer, bucket: s
             "EventBridgeConfiguration": {},
         },
     )
+    assert s3.get_bucket_notification_configuration(Bucket=bucket)["EventBridgeConfiguration"] == {}
     [test] = messages_of(server, urls["direct"])
     assert (test["Event"], test["Bucket"]) == ("s3:TestEvent", bucket)
     [test] = messages_of(server, urls["topic"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import urllib.request
 import uuid
+import zlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -195,6 +197,66 @@ def test_users_stand_beside_our_roles(server: RunningServer):
     assert "ours" in {role["RoleName"] for role in iam.list_roles()["Roles"]}
     with pytest.raises(ClientError, match="NoSuchEntity"):
         iam.get_user(UserName="nobody")
+
+
+def test_our_policies_and_roles_can_be_given_to_users_groups_and_machines(server: RunningServer):
+    iam = server.client("iam")
+    document = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
+    ours = iam.create_policy(PolicyName="buckets", Path="/own/", PolicyDocument=document)["Policy"]["Arn"]
+    aws_own = "arn:aws:iam::aws:policy/AWSLambda_FullAccess"
+    iam.create_user(UserName="attached", PermissionsBoundary=ours)
+    iam.attach_user_policy(UserName="attached", PolicyArn=ours)
+    iam.attach_user_policy(UserName="attached", PolicyArn=aws_own)
+    found = iam.list_attached_user_policies(UserName="attached")["AttachedPolicies"]
+    assert {policy["PolicyArn"] for policy in found} == {ours, aws_own}
+    iam.create_group(GroupName="attached")
+    iam.attach_group_policy(GroupName="attached", PolicyArn=ours)
+    iam.create_role(RoleName="machine", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}')
+    iam.create_instance_profile(InstanceProfileName="machine")
+    iam.add_role_to_instance_profile(InstanceProfileName="machine", RoleName="machine")
+    profile = iam.get_instance_profile(InstanceProfileName="machine")["InstanceProfile"]
+    assert [role["Arn"] for role in profile["Roles"]] == ["arn:aws:iam::000000000000:role/machine"]
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        iam.attach_user_policy(UserName="attached", PolicyArn="arn:aws:iam::000000000000:policy/no-such-policy")
+
+
+def test_a_body_in_chunks_with_its_checksum_behind_it(server: RunningServer, bucket: str):
+    crc = base64.b64encode(zlib.crc32(b"hello, world").to_bytes(4, "big")).decode()
+    body = f"7\r\nhello, \r\n5\r\nworld\r\n0\r\nx-amz-checksum-crc32:{crc}\r\n\r\n".encode()
+    host = f"127.0.0.1:{server.port}"
+    request = AWSRequest("PUT", f"http://{host}/{bucket}/k", data=body)
+    request.headers["content-encoding"] = "aws-chunked"
+    request.headers["x-amz-decoded-content-length"] = "12"
+    request.headers["x-amz-trailer"] = "x-amz-checksum-crc32"
+    _Streaming(Credentials("test", "test"), "s3", "us-east-1").add_auth(request)
+    assert send(server, request, host)[0] == 200
+    found = server.client("s3").get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert (found["Body"].read(), found["ChecksumCRC32"]) == (b"hello, world", crc)
+    assert "ContentEncoding" not in found
+    request = AWSRequest("PUT", f"http://{host}/{bucket}/k", data=body.replace(b"hello", b"jello"))
+    request.headers["content-encoding"] = "aws-chunked"
+    _Streaming(Credentials("test", "test"), "s3", "us-east-1").add_auth(request)
+    status, text = send(server, request, host)
+    assert status == 400
+    assert b"<Code>BadDigest</Code>" in text
+
+
+class _Streaming(S3SigV4Auth):
+    def payload(self, request: AWSRequest) -> str:
+        return "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+
+
+def test_an_idle_server_has_not_loaded_them(start_server: StartServer):
+    server = start_server()
+
+    def libraries() -> str:
+        return Path(f"/proc/{server.process.pid}/maps").read_text()
+
+    server.client("lambda").list_functions()
+    server.client("iam").list_roles()
+    assert "cryptography" not in libraries()  # what moto needs, and nothing else in the server
+    server.client("s3").list_buckets()
+    assert "cryptography" in libraries()
 
 
 def test_a_reset_empties_them_too(start_server: StartServer):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.aws.test_async import eventually
 from tests.conftest import StartServer
 from tests.terraform.driving import Terraform
 
@@ -25,5 +26,15 @@ def test_everything(start_server: StartServer, tmp_path: Path):
     answer = client.invoke(FunctionName=outputs["alias"], Payload=b'{"a":1}')
     assert (answer["ExecutedVersion"], json.load(answer["Payload"])) == ("1", {"greeting": "Hello", "event": {"a": 1}})
     assert json.load(client.invoke(FunctionName=outputs["stored"], Payload=b"1")["Payload"])["event"] == 1
+    sqs = server.client("sqs")
+    sqs.send_message(QueueUrl=outputs["work"], MessageBody='{"kind":"wanted"}')
+    attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+    def is_empty() -> bool:
+        counts = sqs.get_queue_attributes(QueueUrl=outputs["work"], AttributeNames=attributes)["Attributes"]
+        return all(count == "0" for count in counts.values())
+
+    eventually(is_empty)
     terraform.destroy()
     assert client.list_functions()["Functions"] == []
+    assert client.list_event_source_mappings()["EventSourceMappings"] == []

@@ -82,6 +82,7 @@ from lambdad.wire.fallback import Fallback
 from lambdad.wire.front import FrontDoor, RawHandler, RawRoute
 from lambdad.wire.function_urls.door import FunctionUrlDoor
 from lambdad.wire.iam import iam_service
+from lambdad.wire.iam_copies import IamCopies
 from lambdad.wire.lambda_api import invoke, operations
 from lambdad.wire.logs import logs_service
 from lambdad.wire.own_clock import ClockEndpoints
@@ -294,6 +295,7 @@ class Application:
             ],
             invoke.InvokeApi(invoker, neighbours.queue.intake, _rest_json_error),
             FunctionUrlDoor(plane.function_urls, invoker, gate, clock, self.telemetry, lambda: self._url_host),
+            self._fallback(engine),
         )
         endpoints = front.own_endpoints
         KeyEndpoints(keys, gate).register(endpoints)
@@ -402,12 +404,22 @@ class Application:
         tokens = Tokens(identities, temporary, time.time, requires_roles=self.settings.auth == "strict")
         return [iam_service(Roles(identities, now), Policies(identities, now)), sts_service(tokens)]
 
-    def _front_door(
-        self, gate: Gate, services: list[Service], api: invoke.InvokeApi, function_urls: FunctionUrlDoor
-    ) -> FrontDoor:
-        if self._others is not None:
-            self._stack.callback(self._others.stop)
+    def _fallback(self, engine: SqliteEngine) -> Fallback:
+        """What answers for the services and operations that are not lambdad's own."""
+        if self._others is None:
+            return Fallback(None)
+        self._stack.callback(self._others.stop)
+        identities, now = Identities(engine), self.clock.now
+        return Fallback(IamCopies(self._others, Roles(identities, now), Policies(identities, now)))
 
+    def _front_door(
+        self,
+        gate: Gate,
+        services: list[Service],
+        api: invoke.InvokeApi,
+        function_urls: FunctionUrlDoor,
+        fallback: Fallback,
+    ) -> FrontDoor:
         def route(prefix: str, suffix: str, handler: RawHandler) -> RawRoute:
             return RawRoute(service="lambda", method="POST", prefix=prefix, suffix=suffix, handler=handler)
 
@@ -422,7 +434,7 @@ class Application:
                 route(invoke.ASYNC_PREFIX, invoke.ASYNC_SUFFIX, api.invoke_async),
                 route(invoke.ASYNC_PREFIX, f"{invoke.ASYNC_SUFFIX}/", api.invoke_async),
             ],
-            fallback=Fallback(self._others),
+            fallback=fallback,
         )
 
     def _other_resets(self) -> list[ResetStep]:

@@ -20,7 +20,7 @@ from urllib.parse import unquote_to_bytes
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.identity import Caller
 from lambdad.domain.object_events import ObjectEvent
-from lambdad.extras import object_events
+from lambdad.extras import object_events, s3_corrections
 from lambdad.extras.one_thread import OneThread
 from lambdad.http.messages import Request, Response
 
@@ -117,7 +117,8 @@ class MotoServices:
             status, headers, body = error.code or 500, dict(error.get_headers()), error.get_body()
         except NotImplementedError as error:
             raise _not_implemented(f"moto, where {service!r} comes from, lacks this operation: {error}") from None
-        return _response(int(status), headers, _bytes(body), is_head=request.method == "HEAD")
+        response = _response(int(status), headers, _bytes(body), is_head=request.method == "HEAD")
+        return s3_corrections.corrected(request, caller.account, response) if name == "s3" else response
 
     def _callback(self, name: str, clean_url: str) -> _Callback | None:
         routes = self._routes.get(name)
@@ -163,9 +164,12 @@ def _moto_name(clean_url: str) -> str | None:
 def _load() -> None:
     """Imports moto, and takes its handler out of botocore's defaults again: our own clients are made from them."""
     import moto.backends
-    import moto.core.models  # noqa: F401
+    import moto.core.config
+    import moto.core.models
     from botocore import handlers
 
+    # AWS's own policies exist everywhere; moto has them only when it is told to.
+    moto.core.config.default_user_config["iam"]["load_aws_managed_policies"] = True
     kept = [entry for entry in handlers.BUILTIN_HANDLERS if not type(entry[1]).__module__.startswith("moto.")]
     handlers.BUILTIN_HANDLERS[:] = kept
 

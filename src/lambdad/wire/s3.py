@@ -25,6 +25,7 @@ _CHUNK_HEAD_BYTES = 1024
 
 _ENDPOINT = re.compile(r"s3(\.dualstack)?([.-][a-z]{2}(-[a-z]+)+-\d)?", re.ASCII)
 """What may stand between the bucket and the server's own name."""
+_CHECKSUM = re.compile(r"x-amz-checksum-(crc32|crc32c|crc64nvme|sha1|sha256)", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 
 _CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
@@ -60,6 +61,9 @@ def plain(request: Request, subdomain: str = "") -> Request:
             headers.pop("content-encoding", None)
     if request.method == "PUT":
         _compare_checksums(headers, body)
+        algorithm = next((name for name in headers if _CHECKSUM.fullmatch(name)), None)
+        if algorithm is not None:  # whoever stores the object looks at this header to learn of the other
+            headers.setdefault("x-amz-sdk-checksum-algorithm", algorithm.rpartition("-")[2].upper())
     path = request.path if bucket is None else f"/{bucket}{request.path}"
     return replace(request, path=path, headers=headers, body=body)
 

@@ -53,6 +53,25 @@ resource "aws_iam_user" "deployer" {
   name = "whole-deployer"
 }
 
+resource "aws_iam_user_policy_attachment" "topics" {
+  user       = aws_iam_user.deployer.name
+  policy_arn = aws_iam_policy.topics.arn
+}
+
+resource "aws_iam_group" "deployers" {
+  name = "whole-deployers"
+}
+
+resource "aws_iam_group_policy_attachment" "deployers" {
+  group      = aws_iam_group.deployers.name
+  policy_arn = "arn:aws:iam::aws:policy/AWSLambda_FullAccess"
+}
+
+resource "aws_iam_instance_profile" "machine" {
+  name = "whole-machine"
+  role = aws_iam_role.function.name
+}
+
 # --- code ---
 
 resource "aws_s3_bucket" "code" {
@@ -71,6 +90,26 @@ resource "aws_s3_object" "code" {
   key    = "function.zip"
   source = "${path.module}/function.zip"
   etag   = filemd5("${path.module}/function.zip")
+}
+
+resource "aws_s3_bucket_notification" "code" {
+  bucket      = aws_s3_bucket.code.id
+  eventbridge = true
+  lambda_function {
+    lambda_function_arn = aws_lambda_function.stored.arn
+    events              = ["s3:ObjectCreated:*"]
+    filter_prefix       = "uploads/"
+  }
+  depends_on = [aws_lambda_permission.bucket]
+}
+
+resource "aws_lambda_permission" "bucket" {
+  statement_id   = "bucket"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.stored.function_name
+  principal      = "s3.amazonaws.com"
+  source_arn     = aws_s3_bucket.code.arn
+  source_account = data.aws_caller_identity.current.account_id
 }
 
 resource "aws_lambda_layer_version" "shared" {
