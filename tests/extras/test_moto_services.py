@@ -106,6 +106,11 @@ async def test_an_operation_that_moto_lacks(moto: MotoServices):
         await moto.answer("ssm", CALLER, json_call("AmazonSSM.NoSuchOperation"))
 
 
+async def test_a_region_that_moto_does_not_know(moto: MotoServices):
+    with pytest.raises(ServiceError, match="has no region 'xx-nowhere-1'"):
+        await moto.answer("ssm", replace(CALLER, region="xx-nowhere-1"), json_call("AmazonSSM.DescribeParameters"))
+
+
 async def test_tables_and_their_streams_are_told_apart(moto: MotoServices):
     tables = await moto.answer("dynamodb", CALLER, json_call("DynamoDB_20120810.ListTables"))
     streams = await moto.answer("dynamodb", CALLER, json_call("DynamoDBStreams_20120810.ListStreams"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,6 +28,11 @@ def test_everything(start_server: StartServer, tmp_path: Path):
     answer = client.invoke(FunctionName=outputs["alias"], Payload=b'{"a":1}')
     assert (answer["ExecutedVersion"], json.load(answer["Payload"])) == ("1", {"greeting": "Hello", "event": {"a": 1}})
     assert json.load(client.invoke(FunctionName=outputs["stored"], Payload=b"1")["Payload"])["event"] == 1
+    # To the server's address, whatever the resolver makes of the host name.
+    url = urllib.request.Request(f"{server.endpoint}/", headers={"Host": urlsplit(outputs["url"]).netloc})
+    with urllib.request.urlopen(url) as response:
+        assert json.load(response)["event"]["requestContext"]["http"]["method"] == "GET"
+
     sqs = server.client("sqs")
     sqs.send_message(QueueUrl=outputs["work"], MessageBody='{"kind":"wanted"}')
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

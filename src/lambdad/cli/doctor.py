@@ -100,14 +100,18 @@ def _program(_: Settings) -> Iterator[Finding]:
             detail=version or f"not installed: {why}",
             remedy="" if version else f"pip install {name}",
         )
-    version = _version_of("uvloop")
-    yield Finding(
-        topic=topic,
-        name="uvloop",
-        status="ok" if version else "note",
-        detail=version or "not installed: the server works without it, at some cost in speed",
-        remedy="" if version else "pip install 'lambdad[fast]'",
-    )
+    for name, without, extra in (
+        ("uvloop", "the server works without it, at some cost in speed", "fast"),
+        ("moto", "S3, DynamoDB and AWS's other services are not offered", "aws"),
+    ):
+        version = _version_of(name)
+        yield Finding(
+            topic=topic,
+            name=name,
+            status="ok" if version else "note",
+            detail=version or f"not installed: {without}",
+            remedy="" if version else f"pip install 'lambdad[{extra}]'",
+        )
 
 
 def _server(settings: Settings) -> Iterator[Finding]:

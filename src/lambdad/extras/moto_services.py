@@ -117,6 +117,10 @@ class MotoServices:
             status, headers, body = error.code or 500, dict(error.get_headers()), error.get_body()
         except NotImplementedError as error:
             raise _not_implemented(f"moto, where {service!r} comes from, lacks this operation: {error}") from None
+        except KeyError as error:
+            if error.args != (caller.region,):
+                raise
+            raise _not_implemented(f"moto, where {service!r} comes from, has no region {caller.region!r}.") from None
         response = _response(int(status), headers, _bytes(body), is_head=request.method == "HEAD")
         return s3_corrections.corrected(request, caller.account, response) if name == "s3" else response
 
