@@ -10,6 +10,7 @@ from lambdad.control.code_signing import (
     FunctionCodeSigning,
     UpdateCodeSigningConfig,
 )
+from lambdad.domain.arns import FunctionReference, NameKind
 from lambdad.domain.code_signing import CodeSigningConfig
 from lambdad.wire.lambda_api.references import function_only
 from lambdad.wire.service import Answer, ApiCall, Handler
@@ -70,18 +71,18 @@ class CodeSigningApi:
         return Answer(members={"CodeSigningConfigs": shown, **_next(page.next_marker)})
 
     async def put_of_function(self, call: ApiCall) -> Answer:
-        reference, arn = function_only(call), call.params["CodeSigningConfigArn"]
+        reference, arn = _function(call), call.params["CodeSigningConfigArn"]
         await self._functions.put(reference, arn)
         return Answer(members={"CodeSigningConfigArn": arn, "FunctionName": reference.name})
 
     async def get_of_function(self, call: ApiCall) -> Answer:
         """For a function without one, 200 with no member at all (AWS: recorded 2025-11)."""
-        reference = function_only(call)
+        reference = _function(call)
         arn = await self._functions.get(reference)
         return Answer(members={} if arn is None else {"CodeSigningConfigArn": arn, "FunctionName": reference.name})
 
     async def delete_of_function(self, call: ApiCall) -> Answer:
-        await self._functions.delete(function_only(call))
+        await self._functions.delete(_function(call))
         return Answer(status=204)
 
     async def list_functions(self, call: ApiCall) -> Answer:
@@ -92,6 +93,10 @@ class CodeSigningApi:
             max_items=call.params.get("MaxItems"),
         )
         return Answer(members={"FunctionArns": list(page.items), **_next(page.next_marker)})
+
+
+def _function(call: ApiCall) -> FunctionReference:
+    return function_only(call, NameKind.NAMESPACED)
 
 
 def _policy(params: dict[str, Any]) -> str | None:
