@@ -88,6 +88,23 @@ def test_lines_of_broken_environments() -> None:
     assert timed_out(NOW, ID, 3) == f"2026-01-31T12:00:00.123Z {ID} Task timed out after 3.00 seconds\n\n".encode()
 
 
+def test_lines_of_extensions() -> None:
+    text, quiet, detailed = lines_of(), lines_of("JSON"), lines_of("JSON", "DEBUG")
+    ready = (NOW, "watcher", "Ready", ["INVOKE", "SHUTDOWN"], "")
+    failed = (NOW, "watcher", "LaunchError", [], "UnknownError")
+    assert text.extension(*ready) == b"EXTENSION\tName: watcher\tState: Ready\tEvents: [INVOKE, SHUTDOWN]\n"
+    assert text.extension(*failed) == (
+        b"EXTENSION\tName: watcher\tState: LaunchError\tEvents: []\tError Type: UnknownError\n"
+    )
+    assert quiet.extension(*ready) == b""
+    assert json.loads(detailed.extension(*ready)) == {
+        "time": "2026-01-31T12:00:00.123Z",
+        "type": "platform.extension",
+        "record": {"name": "watcher", "state": "Ready", "events": ["INVOKE", "SHUTDOWN"]},
+    }
+    assert json.loads(quiet.extension(*failed))["record"]["errorType"] == "UnknownError"
+
+
 def test_json_lines_are_records_of_the_telemetry_api() -> None:
     lines = lines_of("JSON", "DEBUG")
     assert lines.start(NOW, ID) == (

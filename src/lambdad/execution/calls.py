@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lambdad.domain import failures
-from lambdad.domain.invocations import Invocation, Outcome
+from lambdad.domain.invocations import Ending, Invocation, Outcome
 
 
 class Flow(Protocol):
@@ -50,17 +50,46 @@ class PendingCall:
         """Follows the end at once; only now the outcome tells what memory was used."""
 
 
-class GatheredStream:
-    """A streamed response on its way to a caller who wants it whole (AWS: buffered, with the limit of Invoke)."""
+class StreamIntake:
+    """The streamed responses of an environment, one after another: piece by piece to a caller who takes them so, and
+    gathered for one who wants them whole (AWS: buffered, with the limit of Invoke)."""
 
-    def __init__(self, content_type: str) -> None:
-        self.content_type = content_type
-        self.data = bytearray()
-        self.too_large = False
+    def __init__(self) -> None:
+        self._content_type = ""
+        self._data = bytearray()
+        self._is_too_large = False
 
-    def add(self, data: bytes) -> None:
-        if len(self.data) + len(data) > failures.RESPONSE_LIMIT_BYTES:
-            self.too_large = True
-            self.data.clear()
-        elif not self.too_large:
-            self.data += data
+    def started(self, call: PendingCall | None, content_type: str, flow: Flow) -> None:
+        if call is not None and call.sink is not None:
+            call.sink.started(content_type, flow)
+        else:
+            self._content_type = content_type
+            self._data.clear()
+            self._is_too_large = False
+
+    def chunk(self, call: PendingCall | None, data: bytes) -> None:
+        if call is not None and call.sink is not None:
+            call.sink.chunk(data)
+        elif len(self._data) + len(data) > failures.RESPONSE_LIMIT_BYTES:
+            self._is_too_large = True
+            self._data.clear()
+        elif not self._is_too_large:
+            self._data += data
+
+    def ended(self, call: PendingCall, error_type: str, error_body: bytes) -> Outcome:
+        """What the stream came to."""
+        if error_type:
+            return Outcome(payload=error_body, ending=Ending.ERROR, error_type=error_type)
+        if call.sink is not None:
+            return Outcome(payload=error_body)
+        if self._is_too_large:
+            return too_large()
+        outcome = Outcome(payload=bytes(self._data), content_type=self._content_type)
+        self._data.clear()
+        return outcome
+
+
+def too_large() -> Outcome:
+    """Of a response that passed the limit."""
+    payload = failures.response_too_large()
+    return Outcome(payload=payload, ending=Ending.ERROR, error_type="Function.ResponseSizeTooLarge")

@@ -25,7 +25,7 @@ from lambdad.domain.extensions import ShutdownReason, crash_reason
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.invocations import Ending, Outcome
 from lambdad.execution.boot import Boot
-from lambdad.execution.calls import GatheredStream, PendingCall
+from lambdad.execution.calls import PendingCall, StreamIntake, too_large
 from lambdad.execution.deadlines import Deadlines
 from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.freezing import Freezing
@@ -110,7 +110,7 @@ class Environment:
         self._waiting_timer: asyncio.TimerHandle | None = None
         self._invoke_started = 0.0
         self._peak_kib = 0
-        self._gathered = GatheredStream("")
+        self._stream = StreamIntake()
 
     # --- what the pool calls ---
 
@@ -220,6 +220,8 @@ class Environment:
         boot = self._boot
         assert boot is not None
         self._boots += 1
+        if self._suppressed:
+            self._invoke_started = boot.started  # the end of the boot before is not part of the invocation
         self._journal.init_started("invoke" if self._suppressed else "init", self._initialization_type)
         self._watch(
             boot.started + self._init_limit_s()
@@ -310,39 +312,19 @@ class Environment:
     def stream_started(self, content_type: str) -> None:
         if self._extensions is not None:
             self._journal.response_started()
-        call = self._call
-        if call is not None and call.sink is not None:
-            call.sink.started(content_type, self)
-        else:
-            self._gathered = GatheredStream(content_type)
+        self._stream.started(self._call, content_type, self)
 
     def stream_chunk(self, data: bytes) -> None:
         if self._extensions is not None:
             self._journal.produced(len(data))
-        call = self._call
-        if call is not None and call.sink is not None:
-            call.sink.chunk(data)
-        else:
-            self._gathered.add(data)
+        self._stream.chunk(self._call, data)
 
     def stream_ended(self, error_type: str, error_body: bytes, peak_kib: int) -> None:
-        call = self._call
-        if call is None:
-            return
-        if call.sink is not None:
-            ending = Ending.ERROR if error_type else Ending.SUCCESS
-            self._answered(Outcome(payload=error_body, ending=ending, error_type=error_type), peak_kib)
-        elif error_type:
-            self._answered(Outcome(payload=error_body, ending=Ending.ERROR, error_type=error_type), peak_kib)
-        elif self._gathered.too_large:
-            self.response_too_large()
-        else:
-            outcome = Outcome(payload=bytes(self._gathered.data), content_type=self._gathered.content_type)
-            self._answered(outcome, peak_kib)
+        if self._call is not None:
+            self._answered(self._stream.ended(self._call, error_type, error_body), peak_kib)
 
     def response_too_large(self) -> None:
-        payload = failures.response_too_large()
-        self._answered(Outcome(payload=payload, ending=Ending.ERROR, error_type="Function.ResponseSizeTooLarge"), 0)
+        self._answered(too_large(), 0)
 
     def next_requested(self) -> None:
         if self.state is State.FINISHING:

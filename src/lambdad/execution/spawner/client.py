@@ -300,7 +300,7 @@ class SpawnerClient:
     @property
     def has_namespaces(self) -> bool:
         """Environments have a root of their own, with /opt, /etc/hosts and the rest. Known after `attach`."""
-        return self.tier == "T3"
+        return self.tier in ("T2", "T3")
 
     @property
     def pid(self) -> int:

@@ -39,17 +39,25 @@ class Buffer:
         """A batch is full: it need not wait for its time."""
         return len(self._waiting) >= self._max_items or self._size >= self._max_bytes
 
+    @property
+    def is_full(self) -> bool:
+        """Whatever comes now is dropped."""
+        return (
+            len(self._waiting) >= BACKLOG_BATCHES * self._max_items or self._size >= BACKLOG_BATCHES * self._max_bytes
+        )
+
     def add(self, record: bytes) -> None:
-        if (
-            len(self._waiting) >= BACKLOG_BATCHES * self._max_items
-            or self._size + len(record) > BACKLOG_BATCHES * self._max_bytes
-        ):
-            dropped = self._dropped = self._dropped or Dropped()
-            dropped.records += 1
-            dropped.bytes += len(record)
+        if self.is_full or self._size + len(record) > BACKLOG_BATCHES * self._max_bytes:
+            self.drop(len(record))
             return
         self._tell_gap()
         self._append(record)
+
+    def drop(self, size: int) -> None:
+        """A record of so many bytes is lost."""
+        dropped = self._dropped = self._dropped or Dropped()
+        dropped.records += 1
+        dropped.bytes += size
 
     def take(self) -> list[bytes]:
         """The next batch; empty when nothing waits. A record larger than a batch is a batch of its own."""

@@ -18,6 +18,9 @@ ANSWER_TIMEOUT_S = 5.0
 """How long one batch may take to be accepted."""
 
 
+_ANSWER_BYTES = 1 << 16
+
+
 class NotDelivered(Exception):
     """The listener did not take the batch."""
 
@@ -60,10 +63,10 @@ class Sender:
             status = (await reader.readline()).split(b" ", 2)
             if len(status) < 2 or not status[1].startswith(b"2"):
                 raise NotDelivered(f"the listener answered {status[1:2]}")
-            # Read on to the end: a connection closed with unread data is reset, which some listeners report.
+            # What else has come is taken: a connection closed with unread data is reset, which some listeners report.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.1):
-                    await reader.read()
+                    await reader.read(_ANSWER_BYTES)
         finally:
             writer.close()
 

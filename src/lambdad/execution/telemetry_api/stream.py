@@ -16,7 +16,9 @@ from lambdad.execution.telemetry_api.sender import NotDelivered, Sender
 logger = logging.getLogger(__name__)
 
 INIT_BACKLOG = 2_000
-"""Records of an init that has no subscriber yet; a function that prints more loses the rest of them."""
+INIT_BACKLOG_BYTES = 1 << 20
+"""Records, and bytes of output, of an init that has no subscriber yet; whoever subscribes after more than that is not
+told the rest."""
 FIRST_RETRY_S = 0.02
 LONGEST_RETRY_S = 1.0
 
@@ -29,6 +31,7 @@ class TelemetryStream:
         self._clock = clock
         self._is_json_format = is_json_format
         self._backlog: list[Record] | None = []
+        self._backlog_bytes = 0
         self._subscribers: dict[str, Subscriber] = {}
 
     @property
@@ -54,10 +57,16 @@ class TelemetryStream:
 
     def add(self, kind: str, content: Mapping[str, Any] | str, time_ms: int = 0) -> None:
         record = Record(time_ms or self._clock.time_ms(), kind, content)
-        if self._backlog is not None and len(self._backlog) < INIT_BACKLOG:
-            self._backlog.append(record)
+        if self._backlog is not None:
+            self._keep(self._backlog, record)
         for subscriber in self._subscribers.values():
             subscriber.add(record, is_json_format=self._is_json_format)
+
+    def _keep(self, backlog: list[Record], record: Record) -> None:
+        size = len(record.content) if isinstance(record.content, str) else 0
+        if len(backlog) < INIT_BACKLOG and self._backlog_bytes + size <= INIT_BACKLOG_BYTES:
+            self._backlog_bytes += size
+            backlog.append(record)
 
     def add_lines(self, kind: str, lines: bytes, record_newline: bytes) -> None:
         """Output as it was captured: complete lines; `record_newline` stands for a newline inside a record."""
@@ -140,8 +149,13 @@ class Subscriber:
         return self.empty.is_set()
 
     def add(self, record: Record, *, is_json_format: bool) -> None:
+        if self._is_closed or record.category not in self._subscription.types:
+            return
+        if self._buffer.is_full and isinstance(record.content, str):
+            self._buffer.drop(len(record.content))  # not worth encoding: a function may print faster than anyone reads
+            return
         data = encoded(record, self._subscription, is_json_format=is_json_format)
-        if data is None or self._is_closed:
+        if data is None:
             return
         self._buffer.add(data)
         self.empty.clear()
