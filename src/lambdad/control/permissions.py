@@ -23,10 +23,9 @@ from lambdad.storage.policies import StoredPolicy
 MAX_POLICY_BYTES = 20_480
 """AWS Lambda quotas."""
 
-_WRONG_REVISION = (
-    "The Revision Id provided does not match the latest Revision Id. "
-    "Call the GetPolicy API to retrieve the latest Revision Id"
-)
+_ADD, _REMOVE, _WHOLE = "GetPolicy", "GetFunction/GetAlias", "GetResourcePolicy"
+"""What the refusal of a wrong RevisionId says to call. That of AddPermission was recorded in 2025-11; the others do not
+follow it: AWS has the older words for RemovePermission, and what it says for whole policies is not known."""
 
 
 class ResourcePolicies:
@@ -52,7 +51,7 @@ class ResourcePolicies:
         def job(tables: FunctionTables) -> None:
             holder = _holder(tables, reference)
             stored = policies.find(tables.transaction, key, qualifier)
-            _check_revision(revision_id, holder, stored)
+            _check_revision(revision_id, holder, stored, _ADD)
             statements = statements_of(stored.document) if stored else []
             if any(other.get("Sid") == permission.statement_id for other in statements):
                 raise ResourceConflict(
@@ -79,7 +78,7 @@ class ResourcePolicies:
             left = [other for other in statements if other.get("Sid") != statement_id]
             if len(left) == len(statements):
                 raise ResourceNotFound(f"Statement {statement_id} is not found in resource policy.")
-            _check_revision(revision_id, holder, stored)
+            _check_revision(revision_id, holder, stored, _REMOVE)
             _put(tables, reference, holder, with_statements(left) if left else None)
 
         await self._changes.make(key, job)
@@ -103,7 +102,7 @@ class ResourcePolicies:
 
         def job(tables: FunctionTables) -> StoredPolicy:
             holder = _holder(tables, reference)
-            _check_revision(revision_id, holder, policies.find(tables.transaction, key, qualifier))
+            _check_revision(revision_id, holder, policies.find(tables.transaction, key, qualifier), _WHOLE)
             return _put(tables, reference, holder, document)
 
         return await self._changes.make(key, job)
@@ -117,7 +116,7 @@ class ResourcePolicies:
             if stored is None:
                 raise _no_policy()
             holder = _holder(tables, reference)
-            _check_revision(revision_id, holder, stored)
+            _check_revision(revision_id, holder, stored, _WHOLE)
             _put(tables, reference, holder, None)
 
         await self._changes.make(key, job)
@@ -157,10 +156,15 @@ def _holder(tables: FunctionTables, reference: FunctionReference) -> FunctionVer
     return stored.current
 
 
-def _check_revision(given: str | None, holder: FunctionVersion | Alias, stored: StoredPolicy | None) -> None:
+def _check_revision(
+    given: str | None, holder: FunctionVersion | Alias, stored: StoredPolicy | None, operation: str
+) -> None:
     """Both ids count: clients read the one of the function before the first statement, of the policy later."""
     if given is not None and given != holder.revision_id and (stored is None or given != stored.revision_id):
-        raise PreconditionFailed(_WRONG_REVISION)
+        raise PreconditionFailed(
+            "The Revision Id provided does not match the latest Revision Id. "
+            f"Call the {operation} API to retrieve the latest Revision Id"
+        )
 
 
 def _put(
