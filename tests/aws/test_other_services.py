@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import http.client
 import io
+import json
 import os
 import shutil
 import subprocess
+import sys
 import urllib.request
 import uuid
 import zlib
@@ -15,9 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
@@ -244,6 +248,47 @@ def test_a_body_in_chunks_with_its_checksum_behind_it(server: RunningServer, buc
 class _Streaming(S3SigV4Auth):
     def payload(self, request: AWSRequest) -> str:
         return "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+
+
+USES_S3 = """
+import boto3, urllib.request
+def handler(event, context):
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=event["bucket"], Key="from/function", Body=b"written by a function")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": event["bucket"], "Key": "from/function"})
+    return urllib.request.urlopen(url).read().decode()
+"""
+
+
+def test_a_function_uses_them_with_its_own_keys(server: RunningServer, bucket: str):
+    name = f"f-{uuid.uuid4().hex}"
+    server.create_function(name, USES_S3, Timeout=30)
+    answer = server.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"bucket": bucket}))
+    assert json.load(answer["Payload"]) == "written by a function"
+    server.client("lambda").delete_function(FunctionName=name)
+
+
+def test_strict_servers_take_issued_keys_only(start_server: StartServer, tmp_path: Path):
+    made = subprocess.run(
+        [sys.executable, "-m", "lambdad", "keys", "create", "--data", str(tmp_path / "data"), "--json"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    key = json.loads(made.stdout)
+    session = boto3.session.Session(key["access_key_id"], key["secret_access_key"], region_name="us-east-1")
+    server = start_server("--auth", "strict")
+    session.client("s3", endpoint_url=server.endpoint).create_bucket(Bucket="mine")
+    session.client("s3", endpoint_url=server.endpoint).put_object(Bucket="mine", Key="k", Body=b"text")
+    for version in ("s3", "s3v4"):
+        s3 = session.client("s3", endpoint_url=server.endpoint, config=Config(signature_version=version))
+        url = s3.generate_presigned_url("get_object", Params={"Bucket": "mine", "Key": "k"})
+        with urllib.request.urlopen(url) as answer:
+            assert answer.read() == b"text"
+    with pytest.raises(ClientError) as caught:
+        server.client("s3").list_buckets()
+    assert caught.value.response["Error"]["Code"] == "InvalidAccessKeyId"
 
 
 def test_an_idle_server_has_not_loaded_them(start_server: StartServer):

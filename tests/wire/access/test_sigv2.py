@@ -18,13 +18,16 @@ from tests.wire.harness import SECRET, Keys
 NOW = 1_900_000_000.0
 
 
-def presigned(operation: str, *, key: str = "111122223333", secret: str = "test", **params: Any) -> Request:
+def presigned(
+    operation: str, *, key: str = "111122223333", secret: str = "test", token: str | None = None, **params: Any
+) -> Request:
     client = boto3.client(
         "s3",
         region_name="us-east-1",
         endpoint_url="http://localhost:4566",
         aws_access_key_id=key,
         aws_secret_access_key=secret,
+        aws_session_token=token,
         config=Config(signature_version="s3"),
     )
     url = client.generate_presigned_url(operation, Params=params, ExpiresIn=60)
@@ -57,6 +60,23 @@ def test_an_upload_with_a_content_type():
     request.query = request.query.replace("plain", "html")
     with pytest.raises(SignatureMismatch):
         a_gate().identify(request)
+
+
+def test_temporary_keys_whose_token_needs_encoding():
+    temporary = TemporaryKeys(SECRET)
+    for number in range(20):  # some of the tokens have signs that queries encode
+        keys = temporary.issue(
+            account="111122223333",
+            arn=f"arn:aws:sts::111122223333:assumed-role/r/s{number}",
+            user_id=f"AROA:s{number}",
+            expires_at=NOW,
+        )
+        token = keys.session_token
+        request = presigned(
+            "get_object", key=keys.access_key_id, secret=keys.secret_access_key, token=token, Bucket="b", Key="k"
+        )
+        caller, _ = a_gate().identify(request)
+        assert caller.arn.endswith(f"/s{number}")
 
 
 def test_a_wrong_secret_and_another_path_are_refused():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote_plus
 
 from lambdad.http.messages import Request
 from lambdad.wire.access.errors import AccessRefused, IncompleteSignature, SignatureMismatch
@@ -76,9 +76,11 @@ def verify(request: Request, signature: PresignedV2, secret: str) -> None:
 
 
 def _string_to_sign(request: Request, expires_at: int) -> str:
-    query = [(name, unquote(value)) for name, _, value in (pair.partition("=") for pair in request.query.split("&"))]
+    query = [
+        (name, unquote_plus(value)) for name, _, value in (pair.partition("=") for pair in request.query.split("&"))
+    ]
     # Headers that were signed may travel in the query.
-    headers = request.headers | {name.lower(): value.replace("+", " ") for name, value in query}
+    headers = request.headers | {name.lower(): value for name, value in query}
     own = sorted(f"{name}:{value}" for name, value in headers.items() if name.startswith("x-amz-"))
     chosen = sorted((name, value) for name, value in query if name in _SUBRESOURCES)
     resource = request.path
