@@ -160,6 +160,7 @@ def limits(found: tuple[str, str] | None) -> Iterator[tuple[str, float]]:
     """What the machine takes for a start without isolation and without a server."""
     python = os.path.realpath(python_for_functions())
     yield "python3 -c pass", process_seconds(python, "-c", "pass")
+    yield "python3 -S -c pass", process_seconds(python, "-S", "-c", "pass")
     yield "fork", fork_seconds()
     if found is not None:
         yield "node -e 0", process_seconds(found[0], "-e", "0")

@@ -633,3 +633,25 @@ def test_node_is_executed_for_functions_that_change_its_start(deploy: Deployer) 
     assert (
         deploy.invoke(deploy({"app.js": code}, runtime="nodejs20.x", Environment=variables), {})["Payload"] == b'"mine"'
     )
+
+
+@pytest.mark.parametrize("change", ["code", "configuration"])
+def test_an_update_lets_calls_in_progress_finish(deploy: Deployer, lambda_client: Any, change: str) -> None:
+    code = "import os, time\ndef handler(event, context):\n    time.sleep(event['s'])\n    return {answer}\n"
+    old, new = code.format(answer="'old'"), code.format(answer="os.environ.get('WHO', 'new')")
+    name = deploy(old if change == "code" else new, Environment={"Variables": {"WHO": "old"}})
+    assert deploy.invoke(name, {"s": 0})["Payload"] == b'"old"'
+    answers: list[bytes] = []
+    running = threading.Thread(target=lambda: answers.append(deploy.invoke(name, {"s": 1.5})["Payload"]))
+    running.start()
+    if change == "code":
+        lambda_client.update_function_code(
+            FunctionName=name, ZipFile=zipped({"app.py": new.replace("'WHO'", "'NOBODY'")})
+        )
+    else:
+        lambda_client.update_function_configuration(FunctionName=name, Environment={"Variables": {"WHO": "new"}})
+    deploy.wait_updated(name)
+    assert deploy.invoke(name, {"s": 0})["Payload"] == b'"new"'
+    assert answers == []  # the old one still runs
+    running.join()
+    assert answers == [b'"old"']

@@ -169,7 +169,7 @@ async def start(plan: Plan, folder: Path) -> Started:
         if plan.ahead:
             ours.sendall(bind_frame(environ | dict(plan.environ)))
             environ = {**common_environment(plan.runtime, Places(task=str(folder))), UNBOUND_VARIABLE: "1"}
-        started.channel = FramesChannel(ours, started.events)
+        started.channel = FramesChannel(ours, started.events, blocks=plan.runtime.startswith("nodejs"))
         environ[FRAMES_FD_VARIABLE] = str(FRAMES_DESCRIPTOR)
     try:
         started.process = await asyncio.create_subprocess_exec(

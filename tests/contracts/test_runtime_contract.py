@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from lambdad.domain.failures import RESPONSE_LIMIT_BYTES
+from lambdad.execution.frames import FramesChannel
 from tests.contracts import functions
 from tests.contracts.launching import FUNCTION_ARN, TIMEOUT_MS, Plan, Started, own_node, own_python, start
 
@@ -254,3 +255,13 @@ async def test_the_runtime_goes_on_after_a_result_over_the_limit(
     started = await (await launch(make())).ready()
     await started.invoke(an_event("big", size=RESPONSE_LIMIT_BYTES + 1))
     assert (await started.invoke(an_event("echo", value=1), "id-2"))[:2] == ("responded", b"1")
+
+
+@needs_node
+@pytest.mark.node
+async def test_a_runtime_started_ahead_may_be_told_more_at_once(launch: Callable[[Plan], Awaitable[Started]]) -> None:
+    started = await launch(node_ahead())
+    assert isinstance(started.channel, FramesChannel)
+    started.channel.keep_turning()  # before it has read whose it is
+    await started.ready()
+    assert (await started.invoke(an_event("echo", value=1)))[:2] == ("responded", b"1")

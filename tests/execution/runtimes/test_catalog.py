@@ -19,6 +19,7 @@ from lambdad.execution.runtimes.catalog import (
     runtime_version_arn,
     why_not_runnable,
 )
+from lambdad.execution.spawner.zygote import USUAL_ENVIRON
 
 
 def an_environment(runtime: str, **values: object) -> dict[str, str]:
@@ -154,3 +155,9 @@ def test_node_features_that_aws_switches_off(
     arguments = node_arguments(identifier, node, 1024, options)
     assert {argument for argument in arguments if "experimental" in argument} == expected
     assert {"--max-old-space-size=921", "--max-semi-space-size=51"} <= set(arguments)
+
+
+def test_what_zygotes_have_in_their_environment_is_what_functions_get() -> None:
+    # What differs would have to be set anew in each environment.
+    found = an_environment("python3.12")
+    assert {name: found[name] for name in USUAL_ENVIRON} == USUAL_ENVIRON

@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import NoReturn
 
 from . import messages, sdk_models, supervisor
@@ -22,6 +23,28 @@ from .isolation import syscalls
 
 PRELOADED_SDK = ("boto3", "botocore.session", "botocore.client", "botocore.httpsession", "botocore.handlers")
 """What the second preload set imports beside the bootstrap: what making a boto3 client imports anyway."""
+
+
+USUAL_ENVIRON = {
+    "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+    "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
+    "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
+    "_AWS_XRAY_DAEMON_PORT": "2000",
+    "LAMBDA_TASK_ROOT": "/var/task",
+    "LAMBDA_RUNTIME_DIR": "/var/runtime",
+    "LANG": "en_US.UTF-8",
+    "LC_CTYPE": "C.UTF-8",
+    "LD_LIBRARY_PATH": (
+        "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+    ),
+    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+    "PWD": "/var/task",
+    "PYTHONPATH": "/var/runtime",
+    "SHLVL": "0",
+    "TZ": ":UTC",
+}
+"""What nearly every function has in its environment: set once here instead of in each of them. Nothing is wrong if one
+has something else."""
 
 
 class Zygote:
@@ -100,6 +123,8 @@ def python_zygote(argv: list[str]) -> NoReturn:
         syscalls.unmount(own_place + "/lambdad_spawner")
         syscalls.unmount("/proc")
         syscalls.mount("", "/", "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
+    os.environ.update(USUAL_ENVIRON)
+    time.tzset()
     zygote = Zygote(sock, pid_namespace, seccomp, python_main)
     _forget_this_code(own_place)
     zygote.serve()

@@ -27,10 +27,15 @@ def main() -> NoReturn:
 
 
 def main_after_fork(environ: dict[str, str]) -> NoReturn:
-    """In the child of a zygote: puts on the environment's variables first."""
-    os.environ.clear()
-    os.environ.update(environ)
-    if "TZ" in environ:
+    """In the child of a zygote: puts on the environment's variables first, those that the zygote lacks."""
+    current = os.environ
+    zone = current.get("TZ")
+    for name in [name for name in current if name not in environ]:
+        del current[name]
+    for name, value in environ.items():
+        if current.get(name) != value:
+            current[name] = value
+    if environ.get("TZ") != zone:
         time.tzset()
     _run_to_the_end()
 
