@@ -182,12 +182,16 @@ def test_a_gigabyte_of_output_costs_the_server_no_memory(
     assert memory_kib(server, "VmHWM") - before < 10 * 1024
 
     deploy.invoke(quiet)
-    events = logs_client.filter_log_events(logGroupName=f"/aws/lambda/{quiet}", filterPattern="heard")["events"]
-    assert len(events) == 2
-    found = logs_client.filter_log_events(
-        logGroupName=f"/aws/lambda/{name}", filterPattern='"bytes of log output were dropped"'
+    assert len(found(logs_client, quiet, "heard")) == 2
+    assert len(found(logs_client, name, '"bytes of log output were dropped"')) == 1
+    assert len(found(logs_client, name, '"REPORT RequestId"')) == 1
+
+
+def found(logs_client: Any, name: str, pattern: str) -> list[dict[str, Any]]:
+    pages = logs_client.get_paginator("filter_log_events").paginate(
+        logGroupName=f"/aws/lambda/{name}", filterPattern=pattern
     )
-    assert len(found["events"]) == 1
+    return [event for page in pages for event in page["events"]]
 
 
 def memory_kib(server: RunningServer, name: str) -> int:

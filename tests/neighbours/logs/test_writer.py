@@ -229,6 +229,29 @@ async def test_a_single_chunk_above_the_bound_is_dropped_with_a_notice(engine: S
     ]
 
 
+async def test_short_pieces_outlive_a_flood(engine: SqliteEngine, clock: SetClock) -> None:
+    writer = LogWriter(LogStorage(engine), clock, unflushed_limit=10_000)
+    stream = a_stream(writer)
+    for _ in range(10):
+        stream.append(NOW_MS, b"START\n")
+        stream.append(NOW_MS, b"x\n" * 4_000)
+        stream.append(NOW_MS, b"REPORT\n")
+    await writer.flush()
+    kept = await messages(LogService(engine, clock))
+    assert kept.count("START\n") == kept.count("REPORT\n") == 10
+    assert kept[0].endswith("log events dropped: more was written than could be stored in time\n")
+
+
+async def test_short_pieces_too_are_dropped_in_the_end(engine: SqliteEngine, clock: SetClock) -> None:
+    writer = LogWriter(LogStorage(engine), clock, unflushed_limit=10_000)
+    stream = a_stream(writer)
+    for _ in range(1_000):
+        stream.append(NOW_MS, b"short\n")
+        assert writer.statistics()["unflushed_bytes"] <= 20_200
+    await writer.flush()
+    assert writer.statistics()["unflushed_bytes"] == 0
+
+
 CHILD = """
 import asyncio, sys, pathlib
 from lambdad.clock import SystemClock

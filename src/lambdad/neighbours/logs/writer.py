@@ -2,7 +2,8 @@
 
 Appended text waits in memory for at most a flush interval, then all streams are stored in one transaction. Whoever
 reads logs flushes first, so a log is complete as soon as its invocation was answered. Memory is bounded: when storage
-cannot keep up, the oldest text of the noisiest stream is dropped and a line in its place says so. Nobody ever waits.
+cannot keep up, the oldest text of the noisiest stream is dropped and a line in its place says so. Short pieces, as START
+and REPORT are, outlive that, so that a flood does not take the lines with it that tell of it. Nobody ever waits.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from typing import Final, NamedTuple
 
 from lambdad.clock import Clock
@@ -27,6 +29,8 @@ UNFLUSHED_LIMIT: Final = 3 * 1024 * 1024
 """Bytes in memory, of all streams, those being written included."""
 STORE_AGAIN_S: Final = 1.0
 _KINDS: Final = {RECORD_NEWLINE: Kind.LINES, b"\r": Kind.LINES_CR}
+_SPARED: Final = 1_024
+"""Pieces up to this size are dropped only when twice the memory is taken."""
 _CHUNK_OVERHEAD: Final = 128
 """What a chunk takes in memory besides its text, about."""
 _INLINE_LIMIT: Final = 16_384
@@ -36,7 +40,8 @@ _INLINE_LIMIT: Final = 16_384
 class LogStreamHandle:
     """Takes the lines of one stream. Made by `LogWriter.stream`; every method is called on the event loop."""
 
-    __slots__ = ("_chunks", "_dropped", "_ids", "_is_closed", "_kind", "_size", "_writer", "name", "record_newline")
+    __slots__ = ("_chunks", "_dropped", "_ids", "_is_closed", "_kind", "_large", "_large_size", "_size", "_writer",
+                 "name", "record_newline")  # fmt: skip
 
     def __init__(self, writer: LogWriter, name: StreamName, record_newline: bytes) -> None:
         self.name = name
@@ -45,6 +50,9 @@ class LogStreamHandle:
         self._kind = _KINDS[record_newline]
         self._chunks: list[Chunk] = []
         self._size = 0
+        self._large: deque[int] = deque()
+        """Where in the chunks those are that may be dropped; the text of one that was is empty."""
+        self._large_size = 0
         self._dropped = 0
         """Events dropped since the last flush; their notice is stored in front of the chunks that are left."""
         self._ids: StreamIds | None = None
@@ -61,8 +69,11 @@ class LogStreamHandle:
         writer = self._writer
         if not self._chunks:
             writer._mark_dirty(self)
-        self._chunks.append((timestamp_ms, self._kind, lines))
         size = len(lines) + _CHUNK_OVERHEAD
+        if size > _SPARED:
+            self._large.append(len(self._chunks))
+            self._large_size += size
+        self._chunks.append((timestamp_ms, self._kind, lines))
         self._size += size
         writer._unflushed += size
         if writer._unflushed >= writer._hurry_from:
@@ -83,6 +94,9 @@ class LogStreamHandle:
         writer = self._writer
         if not self._chunks:
             writer._mark_dirty(self)
+        if size > _SPARED:
+            self._large.append(len(self._chunks))
+            self._large_size += size
         self._chunks.append(chunk)
         self._size += size
         writer._unflushed += size
@@ -91,9 +105,11 @@ class LogStreamHandle:
 
     def _take(self, now_ms: int) -> _Taken:
         """Hands over what is to be stored."""
-        taken = _Taken(self, self._chunks, self._size, self._dropped, now_ms)
+        chunks = [chunk for chunk in self._chunks if chunk[2]] if self._dropped else self._chunks
+        taken = _Taken(self, chunks, self._size, self._dropped, now_ms)
         self._chunks = []
-        self._size = self._dropped = 0
+        self._large.clear()
+        self._size = self._large_size = self._dropped = 0
         return taken
 
     def _give_back(self, taken: _Taken) -> None:
@@ -101,18 +117,32 @@ class LogStreamHandle:
         self._chunks = taken.chunks + self._chunks
         self._size += taken.size
         self._dropped += taken.dropped
+        sizes = [len(data) + _CHUNK_OVERHEAD for _, _, data in self._chunks]
+        self._large = deque(at for at, size in enumerate(sizes) if size > _SPARED)
+        self._large_size = sum(sizes[at] for at in self._large)
 
     def _drop(self, size: int) -> int:
-        """Drops the oldest chunks, at least `size` bytes if there are as many; the bytes that were freed."""
-        freed = count = 0
-        for _, kind, data in self._chunks:
-            if freed >= size:
-                break
+        """Drops the oldest large chunks, at least `size` bytes if there are as many; the bytes that were freed."""
+        freed = 0
+        while self._large and freed < size:
+            at = self._large.popleft()
+            stamp, kind, data = self._chunks[at]
+            self._chunks[at] = (stamp, kind, b"")
             freed += len(data) + _CHUNK_OVERHEAD
             self._dropped += 1 if kind is Kind.EVENT else max(1, data.count(b"\n"))
-            count += 1
-        del self._chunks[:count]
         self._size -= freed
+        self._large_size -= freed
+        return freed
+
+    def _drop_all(self) -> int:
+        """Drops every chunk; the bytes that were freed."""
+        freed = self._size
+        for _, kind, data in self._chunks:
+            if data:
+                self._dropped += 1 if kind is Kind.EVENT else max(1, data.count(b"\n"))
+        self._chunks = []
+        self._large.clear()
+        self._size = self._large_size = 0
         return freed
 
 
@@ -234,8 +264,10 @@ class LogWriter(Loop):
             # Somewhat more than needed, so that the search for the noisiest is not made for every line.
             over += self._limit // 16
             while over > 0 and self._dirty:
-                noisiest = max(self._dirty, key=lambda handle: handle._size)
+                noisiest = max(self._dirty, key=lambda handle: handle._large_size)
                 freed = noisiest._drop(over)
+                if not freed and self._unflushed > 2 * self._limit:
+                    freed = max(self._dirty, key=lambda handle: handle._size)._drop_all()
                 if not freed:
                     break
                 over -= freed
