@@ -71,6 +71,8 @@ class Settings:
     ledger_age_s: float
     ledger_size_mb: int
     idle_timeout_s: float
+    network: str
+    """`shared` or `none`: what functions can reach."""
     freeze_after_s: float | None
     """None: environments are never frozen."""
     targets: Mapping[str, str]
@@ -317,6 +319,15 @@ OPTIONS: tuple[Option, ...] = (
         "it). off: none. require=T2: refuse to start below tier T2.",
     ),
     Option(
+        name="network",
+        parse=_choice("shared", "none"),
+        default="shared",
+        metavar="shared|none",
+        help="What functions can reach. shared: what the machine reaches. none: nothing but themselves, since each "
+        "environment has an empty network (tier T2 or T3). One function alone is kept in by its variable "
+        "`LAMBDAD_NETWORK=none`.",
+    ),
+    Option(
         name="zygote",
         parse=_on_off,
         default="on",
@@ -452,6 +463,7 @@ def load(given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, 
         ledger_age_s=_as(float, values["ledger-age"]),
         ledger_size_mb=_as(int, values["ledger-size"]),
         idle_timeout_s=_as(float, values["idle-timeout"]),
+        network=str(values["network"]),
         freeze_after_s=None if values["freeze-after"] is None else _as(float, values["freeze-after"]),
         targets=_endpoints(host, _as(int, values["port"]), environ) | dict(_as(tuple, values["target"])),
         target_profile=str(values["target-profile"]),

@@ -227,7 +227,8 @@ class Application:
             layers_tree=packages.merged_tree,
             credentials=lambda version: role_credentials(temporary, version),
             endpoint=lambda: self.endpoint,
-            prestarted=self._prestarted(),
+            prestarted=None if settings.network == "none" else self._prestarted(),
+            no_network=settings.network == "none",
             official_python=official_python,
         )
         pool = Pool(

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from lambdad.domain import function_network
 from lambdad.domain.credentials import TemporaryCredentials
 from lambdad.domain.extensions import DIRECTORY, MAX_EXTENSIONS, visible_variables
 from lambdad.domain.functions import FunctionVersion
@@ -21,15 +22,17 @@ from lambdad.execution.channel import ChannelEvents, RuntimeChannel
 from lambdad.execution.extensions.found import external_extensions
 from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.prestarted import BoundCode, PrestartedRuntimes, Shape, can_be_bound
-from lambdad.execution.runtime_api.server import ExtensionsApi, RuntimeApi
+from lambdad.execution.runtime_api.server import ExtensionsApi, RuntimeApi, address_of, bound_listener
 from lambdad.execution.runtimes import catalog
 from lambdad.execution.runtimes.interpreters import Interpreter, Interpreters
 from lambdad.execution.runtimes.official import OfficialClients
 from lambdad.execution.sandbox import ON_DEMAND, Booted, LaunchFailed
-from lambdad.execution.spawner.client import LaunchError, LaunchPlan, SpawnerClient, SpawnerGone
+from lambdad.execution.spawner.client import EnvironmentProcess, LaunchError, LaunchPlan, SpawnerClient, SpawnerGone
 from lambdad.execution.spawner.plans import mentions_sdk
 
 FRAMES_KINDS = ("python", "node")
+OWN_NETWORK_ADDRESS = "127.0.0.1:9001"
+"""Of the Runtime API in a network of the environment's own (spawner/isolation/network.py)."""
 
 
 def record_newline(version: FunctionVersion, *, official_python: bool = False) -> bytes:
@@ -61,6 +64,8 @@ class _Ends:
     def __init__(self) -> None:
         self.channel: RuntimeChannel | None = None
         self.extensions_api: ExtensionsApi | None = None
+        self.listener: socket.socket | None = None
+        """Until it is served."""
         self.frames: socket.socket | None = None
         self._pipes: list[int] = []
         self._theirs: list[int] = []
@@ -76,9 +81,21 @@ class _Ends:
     def close(self) -> None:
         for pipe in self._pipes:
             os.close(pipe)
-        for end in (self.channel, self.extensions_api):
+        for end in (self.channel, self.extensions_api, self.listener):
             if end is not None:
                 end.close()
+
+    async def serve(self, process: EnvironmentProcess, events: ChannelEvents, extensions: ExtensionSession) -> None:
+        """Takes up the Runtime API. Only after the launch, since whose connections are to be served is known when the
+        environment has its user; those that came before have waited."""
+        own = process.take_listener()
+        listener, self.listener = own or self.listener, None
+        assert listener is not None
+        peer_uid = process.uid if own is None else 0  # in a network of its own there is nobody else
+        if self.channel is not None:
+            self.extensions_api = ExtensionsApi(events, extensions, listener, peer_uid=peer_uid)
+        else:
+            self.channel = await RuntimeApi.open(events, extensions, listener, peer_uid=peer_uid)
 
     def close_theirs(self) -> None:
         for descriptor in self._theirs:
@@ -100,6 +117,7 @@ class Launcher:
         credentials: Callable[[FunctionVersion], TemporaryCredentials],
         endpoint: Callable[[], str],
         prestarted: PrestartedRuntimes | None = None,
+        no_network: bool = False,
         official_python: bool = False,
     ) -> None:
         """With `prestarted`, Node.js functions begin in runtimes that were started ahead, where they can. With
@@ -108,6 +126,7 @@ class Launcher:
         self._clients = OfficialClients()
         self._spawner = spawner
         self._prestarted = prestarted
+        self._no_network = no_network
         self._ids: set[str] = set()
         self._interpreters = interpreters
         self._code_tree = code_tree
@@ -155,27 +174,21 @@ class Launcher:
         *,
         initialization_type: str = ON_DEMAND,
     ) -> Booted:
-        identifier = version.runtime or ""
-        boot = catalog.boot(identifier, official_python=self._official_python)
-        if boot is None:
-            raise LaunchFailed(catalog.why_not_runnable(identifier), "Runtime.Unknown")
-        interpreter: Interpreter | None = None
-        if boot.interpreter:
-            interpreter = await self._find(boot.interpreter)
-            if interpreter is None:
-                raise LaunchFailed(self._interpreters.why_missing(boot.interpreter), "Runtime.Unknown")
+        boot, interpreter = await self._runtime(version)
         task_dir, layer_dir = await self._trees(version)
         if boot.kind in ("python", "official") and interpreter is not None:
             self._bytecode.prepare_later(interpreter, module_directories(task_dir, layer_dir))
         layer_dirs = () if layer_dir is None else (str(layer_dir),)
         programs = self._programs(layer_dirs, extensions)
-        shape = self._shape(version, interpreter) if not programs and environment_id not in self._ids else None
+        has_own_network = self._has_own_network(version)
+        can_be_prestarted = not programs and not has_own_network and environment_id not in self._ids
+        shape = self._shape(version, interpreter) if can_be_prestarted else None
         self._ids.add(environment_id)
         if shape is not None and self._prestarted is not None:
-            api = ExtensionsApi(events, extensions)
-            environ = self._variables(version, stream, api.address, initialization_type)
+            listener = bound_listener()
+            environ = self._variables(version, stream, address_of(listener), initialization_type)
             code = BoundCode(environment_id, str(task_dir), layer_dirs, environ)
-            if (booted := await _bound(self._prestarted, shape, code, api, events)) is not None:
+            if (booted := await _bound(self._prestarted, shape, code, listener, events, extensions)) is not None:
                 return booted
         ends = _Ends()
         try:
@@ -184,11 +197,10 @@ class Launcher:
             if boot.kind in FRAMES_KINDS:
                 ours, ends.frames = frames.open_pair()
                 ends.channel = frames.FramesChannel(ours, events, blocks=boot.kind == "node")
-                ends.extensions_api = ExtensionsApi(events, extensions)
-                address = ends.extensions_api.address
-            else:
-                runtime_api = await RuntimeApi.open(events, extensions)
-                ends.channel, address = runtime_api, runtime_api.address
+            address = OWN_NETWORK_ADDRESS
+            if not has_own_network:
+                ends.listener = bound_listener()
+                address = address_of(ends.listener)
             environ = self._variables(version, stream, address, initialization_type)
             sandbox_address = _sandbox_address(environment_id) if programs and self._spawner.has_namespaces else ""
             if sandbox_address:
@@ -210,8 +222,10 @@ class Launcher:
                 extension_environ=visible_variables(environ) if programs else {},
                 extension_log_fd=extension_log_write,
                 sandbox_address=sandbox_address,
+                own_network=has_own_network,
             )
             process = await self._spawner.launch(plan)
+            await ends.serve(process, events, extensions)
         except LaunchError as error:
             ends.close()
             raise _failure(error, extensions) from None
@@ -229,11 +243,30 @@ class Launcher:
             extensions_api=ends.extensions_api,
         )
 
+    async def _runtime(self, version: FunctionVersion) -> tuple[catalog.Boot, Interpreter | None]:
+        identifier = version.runtime or ""
+        boot = catalog.boot(identifier, official_python=self._official_python)
+        if boot is None:
+            raise LaunchFailed(catalog.why_not_runnable(identifier), "Runtime.Unknown")
+        if not boot.interpreter:
+            return boot, None
+        interpreter = await self._find(boot.interpreter)
+        if interpreter is None:
+            raise LaunchFailed(self._interpreters.why_missing(boot.interpreter), "Runtime.Unknown")
+        return boot, interpreter
+
     async def _client_of(self, boot: catalog.Boot, interpreter: Interpreter | None) -> tuple[str, ...]:
         """The files of awslambdaric, where it is wanted."""
         if boot.kind != "official" or interpreter is None:
             return ()
         return await asyncio.to_thread(self._clients.find, interpreter)
+
+    def _has_own_network(self, version: FunctionVersion) -> bool:
+        try:
+            asked_for = function_network.asked_for(version.environment)
+        except ValueError as error:
+            raise LaunchFailed(str(error), "Runtime.Unknown") from None
+        return self._no_network or asked_for == function_network.NONE
 
     def _shape(self, version: FunctionVersion, interpreter: Interpreter | None) -> Shape | None:
         """What a runtime of the version looks like before it has the function; None if it has to start with it."""
@@ -331,17 +364,23 @@ class Launcher:
 
 
 async def _bound(
-    prestarted: PrestartedRuntimes, shape: Shape, code: BoundCode, api: ExtensionsApi, events: ChannelEvents
+    prestarted: PrestartedRuntimes,
+    shape: Shape,
+    code: BoundCode,
+    listener: socket.socket,
+    events: ChannelEvents,
+    extensions: ExtensionSession,
 ) -> Booted | None:
-    """A runtime that was started ahead, with the function; None if there is none. Takes over `api`."""
+    """A runtime that was started ahead, with the function; None if there is none. Takes over `listener`."""
     waiting = None
     try:
         waiting = await prestarted.bound(shape, code)
     finally:
         if waiting is None:
-            api.close()
+            listener.close()
     if waiting is None:
         return None
+    api = ExtensionsApi(events, extensions, listener, peer_uid=waiting.process.uid)
     channel = frames.FramesChannel(waiting.channel, events, blocks=True)
     return Booted(process=waiting.process, channel=channel, log_descriptor=waiting.log_descriptor, extensions_api=api)
 

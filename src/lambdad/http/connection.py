@@ -83,6 +83,8 @@ class HttpConnection(asyncio.Protocol):
         local = transport.get_extra_info("sockname")
         client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else ("", 0)
         port = int(local[1]) if isinstance(local, tuple) else 0
+        if server.gate is not None:
+            self._application = server.gate(client) or server.application
         limits, now = server.limits, server.now
         self.parser = RequestParser(limits, now, client, port, make=Exchange, connection=self)
         self._quick_reader = QuickReader(limits, now, client, port, make=Exchange, connection=self)

@@ -44,17 +44,20 @@ class HttpServer:
     """Serves one application on one address. Cheap: there may be hundreds on one event loop."""
 
     __slots__ = ("_closed", "_connections", "_listeners", "_past_requests", "_stopping", "accepted", "application",
-                 "failures", "limits", "now", "port", "refused", "timeouts")  # fmt: skip
+                 "failures", "gate", "limits", "now", "port", "refused", "timeouts")  # fmt: skip
 
     def __init__(
         self,
         application: Application,
         limits: HttpLimits | None = None,
         *,
+        gate: Callable[[tuple[str, int]], Application | None] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`now` is what deadlines are measured with, in seconds, above 0."""
+        """`gate` is asked once for each connection, with the client's address, for another application that is to
+        serve it. `now` is what deadlines are measured with, in seconds, above 0."""
         self.application = application
+        self.gate = gate
         self.limits = limits or _DEFAULT_LIMITS
         self.now = now
         self.port = 0

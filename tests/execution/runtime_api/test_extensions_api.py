@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lambdad.execution.runtime_api.server import ExtensionsApi
+from lambdad.execution.runtime_api.server import ExtensionsApi, address_of, bound_listener
 from lambdad.http import HttpServer
 from tests.execution.recording import RecordedEvents
 from tests.execution.runtime_api.test_runtime_api import NEXT, Answer, Client
@@ -29,14 +29,16 @@ class Setup(Nobody):
         self.asked = asyncio.Event()
         self.session = no_extensions(self)
         self.session.registry.expect(("outer",))
-        self.api = ExtensionsApi(RecordedEvents(), self.session)
+        listener = bound_listener()
+        self.address = address_of(listener)
+        self.api = ExtensionsApi(RecordedEvents(), self.session, listener)
         self.clients: list[Client] = []
 
     def extension_ready(self) -> None:
         self.asked.set()
 
     async def client(self) -> Client:
-        host, port = self.api.address.split(":")
+        host, port = self.address.split(":")
         self.clients.append(Client(*await asyncio.open_connection(host, int(port))))
         return self.clients[-1]
 
@@ -192,8 +194,9 @@ async def test_the_listener_is_a_bare_socket_until_somebody_connects(monkeypatch
 
 
 async def test_the_port_is_free_again_after_the_end() -> None:
-    api = ExtensionsApi(RecordedEvents(), no_extensions())
-    host, port = api.address.split(":")
+    listener = bound_listener()
+    host, port = address_of(listener).split(":")
+    api = ExtensionsApi(RecordedEvents(), no_extensions(), listener)
     api.close()
     with pytest.raises(OSError, match="Connect call failed"):
         await asyncio.open_connection(host, int(port))

@@ -26,6 +26,12 @@ INVALID_RESPONSE_MODE: Final = _error(400, "InvalidFunctionResponseMode", "Inval
 TOO_LARGE: Final = _error(
     413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
 )
+STRANGER: Final = _error(
+    403,
+    "Runtime.AccessDenied",
+    "This is the Runtime API of another execution environment: only its own user may call it.",
+)
+"""Not on AWS, where each environment has a machine of its own."""
 NOT_FOUND: Final = Response(404, (("Content-Type", "text/plain; charset=utf-8"),), b"404 page not found\n")
 METHOD_NOT_ALLOWED: Final = Response(405)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from math import inf
 from typing import Final, Self
@@ -11,9 +12,12 @@ from lambdad.domain.invocations import Invocation
 from lambdad.execution.channel import ChannelEvents
 from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.runtime_api import answers, routes
+from lambdad.execution.runtime_api.peers import Peers
 from lambdad.execution.runtime_api.session import Session
 from lambdad.execution.runtime_api.states import State
 from lambdad.http import BodyPolicy, Exchange, HttpLimits, HttpServer, Request, Response
+
+logger = logging.getLogger(__name__)
 
 # A frozen function may be silent for hours. AWS's clients send an error's X-Ray cause, up to 1 MiB, as a header.
 _LIMITS: Final = HttpLimits(
@@ -23,6 +27,42 @@ _LIMITS: Final = HttpLimits(
 _tasks: set[asyncio.Task[None]] = set()
 
 
+def bound_listener() -> socket.socket:
+    """A free port of 127.0.0.1. Whoever connects waits until it is served."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(128)
+    return sock
+
+
+def address_of(listener: socket.socket) -> str:
+    """`host:port`, for AWS_LAMBDA_RUNTIME_API."""
+    host, port = listener.getsockname()
+    return f"{host}:{port}"
+
+
+class _Stranger:
+    """Serves connections of other users of the machine (Application)."""
+
+    def head(self, request: Request) -> Response:  # noqa: ARG002
+        return answers.STRANGER
+
+    def handle(self, exchange: Exchange) -> None:
+        exchange.send(answers.STRANGER)
+
+
+_STRANGER: Final = _Stranger()
+_peers: Peers | None = None
+
+
+def _peer_uid(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    global _peers  # noqa: PLW0603 - one netlink socket for all listeners, made when the first needs it
+    if _peers is None:
+        _peers = Peers()
+    return _peers.uid(client, server)
+
+
 class RuntimeApi:
     """The HTTP Runtime API of one runtime (RuntimeChannel); made by `open`.
 
@@ -30,17 +70,26 @@ class RuntimeApi:
     is gone shows in its process.
     """
 
-    def __init__(self, events: ChannelEvents, extensions: ExtensionSession) -> None:
+    def __init__(self, events: ChannelEvents, extensions: ExtensionSession, peer_uid: int = 0) -> None:
+        """`peer_uid`: the only user whose connections are served; 0 for anybody on this machine."""
         self._session = Session(events, extensions)
         self._is_closed = False
-        self._server = HttpServer(self, _LIMITS)
+        self._peer_uid = peer_uid
+        self._server = HttpServer(self, _LIMITS, gate=self._gate if peer_uid else None)
         # Between head and handle nearly nothing ever comes: the route need not be found twice.
         self._last: tuple[Request, routes.Found] | None = None
 
     @classmethod
-    async def open(cls, events: ChannelEvents, extensions: ExtensionSession, sock: socket.socket | None = None) -> Self:
-        """Listens on a free port of 127.0.0.1, or on `sock`, bound for it in the environment's own network."""
-        api = cls(events, extensions)
+    async def open(
+        cls,
+        events: ChannelEvents,
+        extensions: ExtensionSession,
+        sock: socket.socket | None = None,
+        *,
+        peer_uid: int = 0,
+    ) -> Self:
+        """Serves a free port of 127.0.0.1, or `sock`, which may be bound in the environment's own network."""
+        api = cls(events, extensions, peer_uid)
         await api.serve(sock)
         return api
 
@@ -49,6 +98,15 @@ class RuntimeApi:
         await self._server.start("127.0.0.1", 0, sock=sock)
         if self._is_closed:  # meanwhile
             await self._server.stop()
+
+    def _gate(self, client: tuple[str, int]) -> _Stranger | None:
+        """Asked once for each connection."""
+        try:
+            uid = _peer_uid(client, ("127.0.0.1", self._server.port))
+        except OSError as error:
+            logger.error("a connection to the Runtime API is refused, its owner cannot be told: %s", error)
+            return _STRANGER
+        return None if uid == self._peer_uid else _STRANGER
 
     @property
     def address(self) -> str:
@@ -112,17 +170,15 @@ class ExtensionsApi:
     Most environments have no extension, so it is no more than a bound socket until somebody connects.
     """
 
-    def __init__(self, events: ChannelEvents, extensions: ExtensionSession) -> None:
+    def __init__(
+        self, events: ChannelEvents, extensions: ExtensionSession, listener: socket.socket, *, peer_uid: int = 0
+    ) -> None:
+        """Owns `listener` from now on; `peer_uid` as for RuntimeApi."""
         self._loop = asyncio.get_running_loop()
-        self._api = RuntimeApi(events, extensions)
+        self._api = RuntimeApi(events, extensions, peer_uid)
         self._api.silence()  # the runtime itself does not speak HTTP
-        self._sock: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._sock.setblocking(False)
-        self._sock.bind(("127.0.0.1", 0))
-        self._sock.listen(128)
-        self.address = f"127.0.0.1:{self._sock.getsockname()[1]}"
-        """`host:port`, for AWS_LAMBDA_RUNTIME_API."""
-        self._loop.add_reader(self._sock, self._wake)
+        self._sock: socket.socket | None = listener
+        self._loop.add_reader(listener, self._wake)
 
     def _wake(self) -> None:
         """The first connection waits: from now on there is a server."""

@@ -86,6 +86,8 @@ class LaunchPlan:
     """Write end of the pipe that becomes standard output and standard error."""
     runtime_files: tuple[str, ...] = ()
     """Host paths of what /var/runtime has beside our bootstrap."""
+    own_network: bool = False
+    """No network but a loopback interface of its own. The process then has a listener in it (`take_listener`)."""
     extensions: tuple[str, ...] = ()
     """Programs that run beside the runtime, as seen inside: /opt/extensions/<name>."""
     extension_environ: dict[str, str] = field(default_factory=dict)
@@ -156,6 +158,7 @@ class EnvironmentProcess:
         memory_mb: int,
         peak: int,
         freezing: tuple[int, int],
+        listener: socket.socket | None = None,
     ) -> None:
         """`freezing`: the freezer's version and control file, (0, -1) for none."""
         self.environment_id = environment_id
@@ -172,6 +175,7 @@ class EnvironmentProcess:
         self._peak_text = b""
         self._peak_kib = 0
         self._freezer_version, self._freezer_descriptor = freezing
+        self._listener = listener
 
     def watch_parts(self, ended: Callable[[PartEnd], None]) -> None:
         """From now on `ended` is told which programs of an environment with extensions have ended, earlier ones too."""
@@ -193,6 +197,13 @@ class EnvironmentProcess:
         """SIGKILL to the whole tree, daemons too. `exited` tells when nothing of it is left."""
         if not self.exited.done():
             self._client.send(messages.encode(messages.KILL, self.environment_id))
+
+    def take_listener(self) -> socket.socket | None:
+        """The listener of the Runtime API in the environment's own network, if it has one; the caller's from now on."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.setblocking(False)
+        return listener
 
     def freeze(self) -> None:
         """Stops every process of the environment until `thaw`; harmless once it has ended."""
@@ -233,6 +244,9 @@ class EnvironmentProcess:
         if self._peak_descriptor >= 0:
             os.close(self._peak_descriptor)
             self._peak_descriptor = -1
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._freezer_descriptor >= 0:
             os.close(self._freezer_descriptor)
             self._freezer_descriptor = -1
@@ -423,6 +437,7 @@ class SpawnerClient:
             [f"{name}={value}" for name, value in plan.extension_environ.items()],
             plan.sandbox_address,
             plan.runtime_files,
+            int(plan.own_network),
         )
         descriptors = [plan.log_fd, plan.frames_fd, plan.extension_log_fd]
         self.send(message, [one for one in descriptors if one is not None])
@@ -459,9 +474,10 @@ class SpawnerClient:
                 self._settle(values[0], values[1])
 
     def _launched(self, values: list[Any], descriptors: list[int]) -> None:
-        sequence, pid, environment_id, uid, freezer_version = values
+        sequence, pid, environment_id, uid, freezer_version, has_listener = values
         plan = self._plans.pop(sequence)
         peak, *further = descriptors
+        listener = socket.socket(fileno=further.pop(0)) if has_listener else None
         process = EnvironmentProcess(
             self,
             environment_id,
@@ -470,6 +486,7 @@ class SpawnerClient:
             memory_mb=plan.memory_mb,
             peak=peak,
             freezing=(freezer_version, further.pop() if freezer_version else -1),
+            listener=listener,
         )
         self._running[sequence] = process
         self._settle(sequence, process)

@@ -41,6 +41,8 @@ class Run:
         self.attach_failure: str | None = None
         self.parts_ended: list[tuple[str, int]] = []
         """Extensions (empty: the runtime) that have ended and their wait status, until the server is told."""
+        self.listener = -1
+        """In the environment's own network, until it is handed to the server."""
         self.shown_programs: dict[str, str] = {}
         """By the path that is executed: the path to tell of, which is that of AWS."""
 
@@ -48,7 +50,7 @@ class Run:
         """Takes in what the supervisor has told; False at the end of it."""
         while True:
             try:
-                data = self.status.recv(messages.MAXIMUM_SIZE)
+                data, descriptors = messages.receive(self.status)
             except BlockingIOError:
                 return True
             except OSError:
@@ -58,6 +60,8 @@ class Run:
             kind, values = messages.decode(data)
             if kind == messages.RUNNING:
                 self.is_running = True
+            elif kind == messages.LISTENING and descriptors:
+                self.listener = descriptors[0]
             elif kind == messages.NOT_RUNNING:
                 self.failure = (values[0], values[1], values[2])
             elif kind == messages.ENDED:
@@ -109,6 +113,9 @@ class Run:
 
     def close(self) -> None:
         self.status.close()
+        if self.listener >= 0:
+            os.close(self.listener)
+            self.listener = -1
         if self.pid_descriptor >= 0:
             os.close(self.pid_descriptor)
             self.pid_descriptor = -1

@@ -7,6 +7,7 @@ when the server's end of the socket closes, and takes every environment with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -22,7 +23,7 @@ from typing import Any
 from . import messages, plans, supervisor
 from .environments import Environment, Run
 from .ground import Ground
-from .isolation import cgroups, syscalls, trees
+from .isolation import cgroups, network, syscalls, trees
 from .isolation.memory import MemoryGuard
 from .link import Link, close_all
 from .settings import Settings
@@ -165,6 +166,12 @@ class Spawner:
         plan = plans.Plan(*values)
         handed = descriptors
         try:
+            if plan.own_network and not self._namespaces:
+                raise network.NoNetwork(
+                    errno.ENOTSUP,
+                    "the function must not reach a network, which takes namespaces (tier T2 or T3, see `lambdad "
+                    "doctor`) that this machine does not give; it is not started",
+                )
             environment = self._environment_for(plan)
             zygote_kind, order = self._plans.resolve(
                 plan, namespaces=self._namespaces, environment=environment, zygotes=self._zygotes
@@ -215,6 +222,7 @@ class Spawner:
         """Adds to output and frames what else a FORK message hands over, in its order; returns the flags."""
         flags = supervisor.HAS_EXTENSIONS if plan.extensions else 0
         flags |= supervisor.HAS_FRAMES if len(handed) > (2 if plan.extensions else 1) else 0
+        flags |= supervisor.OWN_NETWORK if plan.own_network else 0
         if self._namespaces:
             flags |= supervisor.NAMESPACES | supervisor.HAS_TMP
             if plan.task_dir:
@@ -425,6 +433,10 @@ class Spawner:
         environment = run.environment
         descriptors = [os.dup(environment.open_peak())]
         freezer_version = 0
+        has_listener = run.listener >= 0
+        if has_listener:
+            descriptors.append(run.listener)
+            run.listener = -1
         if environment.freezer is not None:
             freezer_version = environment.freezer.version
             descriptors.append(environment.freezer.open_control())
@@ -435,6 +447,7 @@ class Spawner:
             environment.id,
             environment.uid,
             freezer_version,
+            int(has_listener),
             descriptors=descriptors,
         )
 

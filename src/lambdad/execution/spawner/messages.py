@@ -51,6 +51,7 @@ NOT_RUNNING = 65
 ENDED = 66
 EXTENSION_ENDED = 67
 ATTACHED = 68
+LISTENING = 69
 # The spawner to an environment's supervisor.
 ATTACH = 80
 
@@ -58,9 +59,9 @@ FORMS = {
     # An empty task dir leaves the environment without code until it is bound.
     # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, layer dirs, memory MB, tmp MB,
     # extensions (programs as seen inside), their environ, address of sandbox.localdomain (empty: 127.0.0.1),
-    # what else is shown in /var/runtime;
+    # what else is shown in /var/runtime, whether it has its own network;
     # descriptors: output, frames if there are any, output of extensions if there are any
-    LAUNCH: "isssllsliillsl",
+    LAUNCH: "isssllsliillsli",
     KILL: "s",  # environment id
     RELEASE: "s",  # environment id
     PREPARE: "issi",  # sequence, kind, interpreter, whether with boto3
@@ -69,9 +70,10 @@ FORMS = {
     FREEZE: "s",  # environment id; only where LAUNCHED told of no freezer
     THAW: "s",  # environment id
     BIND: "isssl",  # sequence, environment id, its id from now on, task dir, layer dirs
-    # sequence, pid, environment id, uid (0: none of its own), version of the freezer (0: none);
-    # descriptors: the memory high-water mark, the freezer's control file if there is one
-    LAUNCHED: "iisii",
+    # sequence, pid, environment id, uid as the server sees it (0: none of its own), version of the freezer (0: none),
+    # whether it has its own network; descriptors: the memory high-water mark, the listener in that network, the
+    # freezer's control file, the latter two if there are any
+    LAUNCHED: "iisiii",
     LAUNCH_FAILED: "iiss",  # sequence, errno, path, text
     EXITED: "siiiiii",  # environment id, launch sequence, has status, status, signal, killed for memory, peak KiB
     PREPARED: "is",  # sequence, text (empty: fine)
@@ -92,6 +94,7 @@ FORMS = {
     NOT_RUNNING: "iss",  # errno, path, text
     ENDED: "i",  # wait status of the runtime
     EXTENSION_ENDED: "si",  # program, wait status
+    LISTENING: "",  # descriptor: the listener of the Runtime API in the environment's own network
     ATTACHED: "s",  # text (empty: fine)
     ATTACH: "i",  # flags; descriptors as they say: task, layers
 }

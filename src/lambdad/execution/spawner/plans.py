@@ -92,6 +92,7 @@ class Plan:
     extension_environ: list[str]
     sandbox_address: str
     runtime_files: list[str]
+    own_network: int
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import messages
-from .isolation import syscalls
+from .isolation import network, syscalls
 
 HAS_FRAMES = 1
 HAS_TASK = 2
@@ -31,6 +31,7 @@ HAS_EVENTS = 64
 HAS_EXTENSIONS = 128
 HAS_HOSTS = 256
 HAS_FREEZER = 1024
+OWN_NETWORK = 2048
 UNBOUND = 4096
 """The runtime waits for its function, whose code comes later; until then nothing of a user's runs."""
 
@@ -120,6 +121,8 @@ def _supervise(order: Order, null: int, python_main: PythonMain | None) -> None:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if namespaces:
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS)
+        if order.has(OWN_NETWORK):
+            _enter_own_network(order)
         _attach(order.task, "/var/task")
         _attach(order.layers, "/opt")
         _attach(order.tmp, "/tmp")  # noqa: S108 - the environment's own
@@ -177,6 +180,19 @@ def _await_code(uid: int) -> None:
         _tell(4, messages.encode(messages.ATTACHED, str(error)))
         os._exit(1)
     _tell(4, messages.encode(messages.ATTACHED, ""))
+
+
+def _enter_own_network(order: Order) -> None:
+    """And hands the listener of the Runtime API, which lies in it, to the spawner."""
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        listener = network.make_listener()
+    except OSError as error:
+        text = f"this machine gives the function no network of its own, so it is not started: {error}"
+        raise network.NoNetwork(error.errno, text) from None
+    with socket.socket(fileno=os.dup(order.status)) as status:
+        messages.send(status, messages.encode(messages.LISTENING), [listener.fileno()])
+    listener.close()
 
 
 def _attach(tree: int, target: str) -> None:

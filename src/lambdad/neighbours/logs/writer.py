@@ -2,8 +2,8 @@
 
 Appended text waits in memory for at most a flush interval, then all streams are stored in one transaction. Whoever
 reads logs flushes first, so a log is complete as soon as its invocation was answered. Memory is bounded: when storage
-cannot keep up, the oldest text of the noisiest stream is dropped and a line in its place says so. Short pieces, as START
-and REPORT are, outlive that, so that a flood does not take the lines with it that tell of it. Nobody ever waits.
+cannot keep up, the oldest text of the noisiest stream is dropped and a line in its place says so. Short pieces, as
+START and REPORT are, outlive that: a flood does not take the lines with it that tell of it. Nobody ever waits.
 """
 
 from __future__ import annotations
