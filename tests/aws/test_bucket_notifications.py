@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from lambdad.extras.moto_services import is_installed
 from tests.aws.test_async import eventually
@@ -78,16 +79,19 @@ def test_a_new_object_calls_a_function(server: RunningServer, bucket: str):
     assert record["s3"]["object"]["size"] == 4
 
 
-def test_without_permission_the_function_is_not_called_and_the_log_says_why(server: RunningServer, bucket: str):
-    name = f"f-{uuid.uuid4().hex}"
+def test_targets_have_to_permit_it(server: RunningServer, bucket: str):
+    s3, name = server.client("s3"), f"f-{uuid.uuid4().hex}"
     arn = server.create_function(name, PRINTS)["FunctionArn"]
-    server.client("s3").put_bucket_notification_configuration(
-        Bucket=bucket,
-        NotificationConfiguration={
-            "LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}]
-        },
+    configuration = {"LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    with pytest.raises(ClientError) as caught:
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=configuration)
+    error = caught.value.response["Error"]
+    assert error["Code"] == "InvalidArgument"
+    assert error["Message"].startswith(f"Unable to validate the following destination configurations: {arn}: ")
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration=configuration, SkipDestinationValidation=True
     )
-    server.client("s3").put_object(Bucket=bucket, Key="k", Body=b"text")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"text")
     server.wait_for_line(f"{name} did not get ObjectCreated:Put of s3://{bucket}/k: .*add-permission.*--source-account")
     assert events_of(server, name) == []
 

@@ -156,6 +156,10 @@ def _location(region: str) -> bytes:
     return f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>".encode()
 
 
+async def anything(_: Caller, __: str, ___: list[str]) -> None:
+    """Takes every target."""
+
+
 NOTIFICATIONS = b"""<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
 <CloudFunctionConfiguration><Id>made</Id><CloudFunction>arn:aws:lambda:eu-west-1:111122223333:function:f</CloudFunction>
 <Event>s3:ObjectCreated:*</Event><Filter><S3Key><FilterRule><Name>prefix</Name><Value>in/</Value></FilterRule></S3Key>
@@ -171,7 +175,7 @@ async def test_changes_in_buckets_are_told_before_the_answer(moto: MotoServices)
     async def notify(event: ObjectEvent) -> None:
         told.append(event)
 
-    moto.on_object_event(notify)
+    moto.on_object_event(notify, anything)
     await moto.answer("s3", CALLER, s3("PUT", "/bucket", _location("eu-west-1")))
     await moto.answer("s3", CALLER, s3("PUT", "/bucket/in/before", b"12345"))
     configured = await moto.answer("s3", CALLER, s3("PUT", "/bucket", NOTIFICATIONS, "notification"))
@@ -208,9 +212,30 @@ async def test_changes_made_from_other_threads_are_told_too(moto: MotoServices):
     async def notify(event: ObjectEvent) -> None:
         told.append(event.name)
 
-    moto.on_object_event(notify)
+    moto.on_object_event(notify, anything)
     await moto.answer("s3", CALLER, s3("PUT", "/bucket", _location("eu-west-1")))
     await moto.answer("s3", CALLER, s3("PUT", "/bucket", NOTIFICATIONS, "notification"))
     told.clear()
     await asyncio.to_thread(moto.answer_now, "s3", CALLER, s3("PUT", "/bucket/in/a", b"1"))
     assert told == ["ObjectCreated:Put"]
+
+
+async def test_targets_are_checked_before_they_are_stored(moto: MotoServices):
+    asked: list[tuple[str, str, list[str]]] = []
+
+    async def notify(_: ObjectEvent) -> None: ...
+
+    async def check(caller: Caller, bucket: str, arns: list[str]) -> None:
+        asked.append((caller.account, bucket, arns))
+        raise ServiceError("InvalidArgument", "no")
+
+    moto.on_object_event(notify, check)
+    await moto.answer("s3", CALLER, s3("PUT", "/bucket", _location("eu-west-1")))
+    with pytest.raises(ServiceError, match="no"):
+        await moto.answer("s3", CALLER, s3("PUT", "/bucket", NOTIFICATIONS, "notification"))
+    arns = ["arn:aws:lambda:eu-west-1:111122223333:function:f", "arn:aws:sqs:eu-west-1:111122223333:q"]
+    assert asked == [("111122223333", "bucket", arns)]
+    stored = await moto.answer("s3", CALLER, s3("GET", "/bucket", query="notification"))
+    assert b"arn:aws:lambda" not in stored.body
+    unchecked = s3("PUT", "/bucket", NOTIFICATIONS, "notification", x_amz_skip_destination_validation="true")
+    assert (await moto.answer("s3", CALLER, unchecked)).status == 200

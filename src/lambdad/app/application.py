@@ -352,7 +352,7 @@ class Application:
         )
         if self._others is not None:
             told = ObjectNotifications(engine, functions=functions, sqs=sqs, sns=sns, eventbridge=eventbridge)
-            self._others.on_object_event(told.deliver)
+            self._others.on_object_event(told.deliver, told.check)
         queue.targets.add("sns", topics)
         queue.targets.add("events", eventbridge.records)
         sns.start()

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
+from datetime import UTC, datetime
 
 from lambdad.app.targets import Functions
-from lambdad.domain.errors import LambdadError
-from lambdad.domain.object_events import SERVICE, NotificationTarget, ObjectEvent, bus_event, notification
+from lambdad.domain.errors import InvalidParameterValue, LambdadError, ServiceError
+from lambdad.domain.identity import Caller
+from lambdad.domain.object_events import (
+    SERVICE,
+    TEST_EVENT,
+    NotificationTarget,
+    ObjectEvent,
+    bus_event,
+    notification,
+)
 from lambdad.domain.policies import ServiceCaller
 from lambdad.domain.rules import BusEvent
 from lambdad.event_queue.targets import Delivered
@@ -20,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 SENDER_ID = "AROA:S3"
 SUBJECT = "Amazon S3 Notification"
+
+
+class _Undone(Exception):
+    """Ends a trial."""
 
 
 class ObjectNotifications:
@@ -57,15 +71,43 @@ class ObjectNotifications:
                 "%s did not get %s of s3://%s/%s: %s", arn, event.name, event.bucket, event.key, error.message
             )
 
+    async def check(self, caller: Caller, bucket: str, arns: list[str]) -> None:
+        """Raises ServiceError InvalidArgument unless every target would take an event of the bucket.
+
+        (AWS: S3 user guide, "Granting permissions to publish event notification messages".)
+        """
+        event = ObjectEvent(
+            account=caller.account,
+            region=caller.region,
+            bucket=bucket,
+            name=TEST_EVENT,
+            time=datetime.now(UTC),
+            request_id="",
+            targets=tuple(NotificationTarget(arn=arn) for arn in arns),
+        )
+
+        def job(tx: Transaction) -> None:
+            for target in event.targets:
+                try:
+                    self._put_in(tx, event, target)
+                except LambdadError as error:
+                    raise _refused(target.arn, error.message) from error
+            raise _Undone  # what was put in was only tried
+
+        with contextlib.suppress(_Undone):
+            await self._engine.write(job)
+
     def _put_in(self, tx: Transaction, event: ObjectEvent, target: NotificationTarget) -> Delivered:
         body = notification(event, target)
         caller = ServiceCaller(service=SERVICE, source_arn=event.bucket_arn, source_account=event.account)
-        service = target.arn.split(":")[2]
+        service = target.arn.split(":")[2] if target.arn.count(":") >= 5 else ""
         if service == "lambda":
             return self._functions.accept_in(tx, target.arn, body, caller)
         if service == "sqs":
             delivery = self._sqs.put_in(tx, target.arn, body.decode(), sender_id=SENDER_ID, service=caller)
             return lambda: self._sqs.delivered(delivery)
+        if service != "sns":
+            raise InvalidParameterValue(f"{target.arn} is not the ARN of a function, a queue or a topic.")
         published = self._sns.publish_in(tx, target.arn, body.decode(), subject=SUBJECT, service=caller)
         return lambda: self._sns.delivered(published)
 
@@ -90,3 +132,9 @@ class ObjectNotifications:
                 ),
             )
         ]
+
+
+def _refused(arn: str, reason: str) -> ServiceError:
+    return ServiceError(
+        "InvalidArgument", f"Unable to validate the following destination configurations: {arn}: {reason}"
+    )

@@ -37,6 +37,7 @@ _SIGNED_AS = {"eventbridge": "events", "iotdata": "data.iot", "mobiletargeting":
 _S3_CONTROL = "/v20180820/"
 
 Notify = Callable[[ObjectEvent], Awaitable[None]]
+Check = Callable[[Caller, str, list[str]], Awaitable[None]]
 _Callback = Callable[[Any, str, Any], tuple[int, Mapping[str, Any], Any]]
 
 
@@ -54,6 +55,7 @@ class MotoServices:
         self._events: list[ObjectEvent] = []
         """Of the call that runs."""
         self._notify: Notify = _ignore
+        self._check: Check = _take_all
         self._loop: asyncio.AbstractEventLoop | None = None
         self._routes: dict[str, list[tuple[re.Pattern[str], _Callback]]] = {}
 
@@ -62,6 +64,9 @@ class MotoServices:
 
         Raises ServiceError `NotImplemented` for what moto does not have, and its own failures as they are.
         """
+        targets = object_events.new_targets(request) if service == "s3" else []
+        if targets:
+            await self._check(caller, request.path.strip("/").partition("/")[0], targets)
         response, events = await self._thread.run(lambda: self._answer_with_events(service, caller, request))
         for event in events:
             await self._notify(event)
@@ -75,9 +80,11 @@ class MotoServices:
             asyncio.run_coroutine_threadsafe(_wait_for(self._notify(event)), self._loop).result()
         return response
 
-    def on_object_event(self, notify: Notify) -> None:
-        """`notify` delivers what happens in buckets, on the running event loop; a call is answered after it."""
+    def on_object_event(self, notify: Notify, check: Check) -> None:
+        """`notify` delivers what happens in buckets, on the running event loop; a call is answered after it.
+        `check` raises ServiceError for targets that a bucket of the caller's cannot tell."""
         self._notify = notify
+        self._check = check
         self._loop = asyncio.get_running_loop()
 
     async def reset(self) -> None:
@@ -136,6 +143,10 @@ class MotoServices:
 
 async def _ignore(_: ObjectEvent) -> None:
     """Nobody is told."""
+
+
+async def _take_all(_: Caller, __: str, ___: list[str]) -> None:
+    """Any target will do."""
 
 
 async def _wait_for(notified: Awaitable[None]) -> None:

@@ -6,13 +6,16 @@ Two functions of the module `moto.s3.notifications` are replaced, which S3 calls
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from lambdad.domain.object_events import TEST_EVENT, NotificationTarget, ObjectEvent
+from lambdad.http.messages import Request
 
+_TARGET = re.compile(rb"<(?:CloudFunction|Queue|Topic)>\s*([^<\s]+)\s*</")
 Sink = Callable[[ObjectEvent], None]
 
 
@@ -68,6 +71,15 @@ def redirect(sink: Sink) -> None:
 
     notifications.send_event = send_event
     notifications.send_test_event = send_test_event
+
+
+def new_targets(request: Request) -> list[str]:
+    """The ARNs that a call of PutBucketNotificationConfiguration names and wants to be checked."""
+    if request.method != "PUT" or request.query.partition("=")[0] != "notification":
+        return []
+    if request.headers.get("x-amz-skip-destination-validation", "").lower() == "true":
+        return []
+    return [arn.decode("utf-8", "replace") for arn in _TARGET.findall(request.body)]
 
 
 def of_one_call(events: Sequence[ObjectEvent]) -> list[ObjectEvent]:
