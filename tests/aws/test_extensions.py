@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.aws.deploying import Deployer
-from tests.aws.extending import CLIENT, LOOP, SHELL, publish
+from tests.aws.extending import CLIENT, LOOP, SHELL, layer_archive, publish
 from tests.aws.test_invoke import BOOTSTRAP
 from tests.running import RunningServer
 
@@ -347,3 +347,39 @@ def test_the_server_does_not_wait_for_stubborn_extensions(tmp_path: Path) -> Non
     begin = time.monotonic()
     assert server.stop() == 0
     assert 1.5 < time.monotonic() - begin < 6
+
+
+RUNTIME = """
+base = "/2018-06-01/runtime"
+while True:
+    _, headers, event = call("GET", base + "/invocation/next")
+    call("POST", base + "/invocation/%s/response" % headers["lambda-runtime-aws-request-id"], {"served": event})
+"""
+"""A runtime client over HTTP."""
+
+
+@pytest.mark.parametrize("where", ["wrapper", "extension"])
+def test_a_wrapper_puts_another_program_in_the_place_of_the_runtime(
+    running: RunningServer, client: Any, deploy: Deployer, where: str
+) -> None:
+    """What adapters for web frameworks do."""
+    files = {"extensions/adapter": CLIENT + "register()\nthreading.Thread(target=next_event, daemon=True).start()\n"}
+    if where == "wrapper":
+        files["extensions/adapter"] += "while True:\n    time.sleep(1)\n"
+        files["wrapper"] = CLIENT + RUNTIME
+    else:
+        files["extensions/adapter"] += RUNTIME
+        files["wrapper"] = "#!/bin/sh\nexec sleep 1000\n"
+    answer = client.publish_layer_version(LayerName=f"adapter-{where}", Content={"ZipFile": layer_archive(files)})
+    variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}
+    name = deploy(HELLO, Layers=[answer["LayerVersionArn"]], Environment={"Variables": variables})
+    for number in range(2):
+        assert json.loads(deploy.invoke(name, number)["Payload"]) == {"served": number}
+
+
+def test_a_wrapper_that_goes_on_to_our_runtime(client: Any, deploy: Deployer) -> None:
+    archive = layer_archive({"wrapper": '#!/bin/sh\nexec "$@"\n'})
+    layer = client.publish_layer_version(LayerName="through", Content={"ZipFile": archive})["LayerVersionArn"]
+    name = deploy(HELLO, Layers=[layer], Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}})
+    answer = deploy.invoke(name)
+    assert json.loads(answer["Payload"]) == answer["ResponseMetadata"]["RequestId"]

@@ -19,6 +19,7 @@ from lambdad.domain.logs import RECORD_NEWLINE
 from lambdad.execution import frames
 from lambdad.execution.bytecode import Bytecode, module_directories
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
+from lambdad.execution.either_channel import EitherChannel
 from lambdad.execution.extensions.found import external_extensions
 from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.prestarted import BoundCode, PrestartedRuntimes, Shape, can_be_bound
@@ -33,6 +34,7 @@ from lambdad.execution.spawner.plans import mentions_sdk
 FRAMES_KINDS = ("python", "node")
 OWN_NETWORK_ADDRESS = "127.0.0.1:9001"
 """Of the Runtime API in a network of the environment's own (spawner/isolation/network.py)."""
+WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 
 
 def record_newline(version: FunctionVersion, *, official_python: bool = False) -> bytes:
@@ -67,6 +69,7 @@ class _Ends:
         self.listener: socket.socket | None = None
         """Until it is served."""
         self.frames: socket.socket | None = None
+        self._either: EitherChannel | None = None
         self._pipes: list[int] = []
         self._theirs: list[int] = []
 
@@ -77,6 +80,16 @@ class _Ends:
         self._pipes.append(ours)
         self._theirs.append(theirs)
         return ours, theirs
+
+    def open_frames(self, version: FunctionVersion, events: ChannelEvents, *, blocks: bool) -> None:
+        """The channel to a bootstrap of ours, or to what a wrapper puts in its place."""
+        ours, self.frames = frames.open_pair()
+        if WRAPPER not in (version.environment or {}):
+            self.channel = frames.FramesChannel(ours, events, blocks=blocks)
+            return
+        self.channel = self._either = EitherChannel(events)
+        half = self._either.half()
+        self._either.add(half, frames.FramesChannel(ours, half, blocks=blocks))
 
     def close(self) -> None:
         for pipe in self._pipes:
@@ -92,7 +105,10 @@ class _Ends:
         listener, self.listener = own or self.listener, None
         assert listener is not None
         peer_uid = process.uid if own is None else 0  # in a network of its own there is nobody else
-        if self.channel is not None:
+        if self._either is not None:
+            half = self._either.half()
+            self._either.add(half, await RuntimeApi.open(half, extensions, listener, peer_uid=peer_uid))
+        elif self.channel is not None:
             self.extensions_api = ExtensionsApi(events, extensions, listener, peer_uid=peer_uid)
         else:
             self.channel = await RuntimeApi.open(events, extensions, listener, peer_uid=peer_uid)
@@ -195,16 +211,17 @@ class Launcher:
             log_read, log_write = ends.open_output()
             extension_log_read, extension_log_write = ends.open_output() if programs else (-1, None)
             if boot.kind in FRAMES_KINDS:
-                ours, ends.frames = frames.open_pair()
-                ends.channel = frames.FramesChannel(ours, events, blocks=boot.kind == "node")
+                ends.open_frames(version, events, blocks=boot.kind == "node")
             address = OWN_NETWORK_ADDRESS
             if not has_own_network:
                 ends.listener = bound_listener()
                 address = address_of(ends.listener)
             environ = self._variables(version, stream, address, initialization_type)
-            sandbox_address = _sandbox_address(environment_id) if programs and self._spawner.has_namespaces else ""
-            if sandbox_address:
-                extensions.telemetry.address = sandbox_address
+            sandbox_address = ""
+            if has_own_network:
+                extensions.telemetry.address = ""  # out of the server's reach
+            elif programs and self._spawner.has_namespaces:
+                sandbox_address = extensions.telemetry.address = _sandbox_address(environment_id)
             plan = LaunchPlan(
                 environment_id=environment_id,
                 runtime_kind=boot.kind,

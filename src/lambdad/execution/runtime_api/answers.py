@@ -41,6 +41,13 @@ def refused(refusal: Refused) -> Response:
     return _error(403, refusal.error_type, str(refusal))
 
 
+def not_supported(api: str) -> Response:
+    """A subscription in an environment that the server cannot reach (status and type as in RIE, which has neither
+    API; extensions take it for a place without telemetry)."""
+    message = f"{api} API is not supported: the environment has a network of its own, without a way into it"
+    return _error(202, f"{api}.NotSupported", message)
+
+
 def invalid(message: str) -> Response:
     """A subscription that breaks the rules (AWS Lambda developer guide)."""
     return _error(400, "ValidationError", message)

@@ -39,5 +39,8 @@ class Subscribe:
         except (ValueError, RecursionError):
             exchange.send(answers.invalid("the body should be a JSON object"))
         else:
+            if not extensions.telemetry.address:
+                exchange.send(answers.not_supported(self._api.value))
+                return
             extensions.telemetry.subscribe(extension.name, subscription)
             exchange.send(answers.SUBSCRIBED)

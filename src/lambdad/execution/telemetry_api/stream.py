@@ -24,7 +24,7 @@ LONGEST_RETRY_S = 1.0
 
 
 class TelemetryStream:
-    """Hands records to subscribers. `address` is where their listeners are reached."""
+    """Hands records to subscribers. `address` is where their listeners are reached; empty where nobody can be."""
 
     def __init__(self, clock: Clock, *, is_json_format: bool) -> None:
         self.address = "127.0.0.1"
