@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -257,3 +258,16 @@ def test_environments_do_not_get_into_each_others_way(
         watched.call(number)
     for number, watched in enumerate(others):
         assert f"event {number}" in [record["record"] for record in watched.heard("function")]
+
+
+def test_without_a_network_there_are_extensions_but_no_telemetry(
+    running: RunningServer, deploy: Deployer, request: pytest.FixtureRequest
+) -> None:
+    if "off" in request.node.name or os.geteuid() != 0:
+        pytest.skip("networks of environments need namespaces")
+    source = CLIENT + "register('INVOKE')\nsay(subscribe(8080))\nwhile True:\n    next_event()\n"
+    watched = Watched(running, deploy, source, Environment={"Variables": {"LAMBDAD_NETWORK": "none"}})
+    watched.call({})
+    (told,) = [line for line in Log(running, watched.name).lines() if line.startswith("listener")]
+    assert told.startswith("listener [202, ")
+    assert "Telemetry.NotSupported" in told

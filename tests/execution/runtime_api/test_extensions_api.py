@@ -161,6 +161,14 @@ async def test_a_bad_subscription_is_told(setup: Setup, body: Any) -> None:
     assert error_of(await setup.call("PUT", TELEMETRY, body, **identity))[:2] == (400, "ValidationError")
 
 
+async def test_an_environment_out_of_reach_has_no_telemetry(setup: Setup) -> None:
+    setup.session.telemetry.address = ""
+    answer = await setup.call(
+        "PUT", TELEMETRY, {"types": ["platform"], "destination": DESTINATION}, **await setup.identity()
+    )
+    assert error_of(answer)[:2] == (202, "Telemetry.NotSupported")
+
+
 async def test_subscriptions_are_made_in_init_alone(setup: Setup) -> None:
     identity = await setup.identity()
     setup.session.init_over()
