@@ -71,6 +71,8 @@ class Settings:
     ledger_age_s: float
     ledger_size_mb: int
     idle_timeout_s: float
+    cpu: str
+    """`shares`, `quota` or `off`: how CPU time follows the memory size."""
     network: str
     """`shared` or `none`: what functions can reach."""
     freeze_after_s: float | None
@@ -319,6 +321,14 @@ OPTIONS: tuple[Option, ...] = (
         "it). off: none. require=T2: refuse to start below tier T2.",
     ),
     Option(
+        name="cpu",
+        parse=_choice("shares", "quota", "off"),
+        default="shares",
+        metavar="shares|quota|off",
+        help="How CPU time follows the memory size. shares: functions that compete get it in proportion, and what is "
+        "idle is anybody's. quota: as on AWS a whole CPU for 1,769 MB, always, but not during init. off: not at all.",
+    ),
+    Option(
         name="network",
         parse=_choice("shared", "none"),
         default="shared",
@@ -463,6 +473,7 @@ def load(given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, 
         ledger_age_s=_as(float, values["ledger-age"]),
         ledger_size_mb=_as(int, values["ledger-size"]),
         idle_timeout_s=_as(float, values["idle-timeout"]),
+        cpu=str(values["cpu"]),
         network=str(values["network"]),
         freeze_after_s=None if values["freeze-after"] is None else _as(float, values["freeze-after"]),
         targets=_endpoints(host, _as(int, values["port"]), environ) | dict(_as(tuple, values["target"])),

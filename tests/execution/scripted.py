@@ -51,6 +51,7 @@ class ScriptedRuntime:
     closed: bool = False
     frozen: bool = False
     freezes: int = 0
+    inits_over: int = 0
     paused: bool = False
     peak: int = 0
     initialization_type: str = "on-demand"
@@ -77,6 +78,9 @@ class ScriptedRuntime:
     def kill(self) -> None:
         self.killed = True
         self.exit(signal=9)
+
+    def init_over(self) -> None:
+        self.inits_over += 1
 
     def freeze(self) -> None:
         self.frozen = True

@@ -453,6 +453,10 @@ class Application:
         report = await self._spawner.report()
         tier, missing = str(report["tier"]), [str(reason) for reason in report["missing"]]
         self._isolation = f"{tier}: {TIERS[tier]}"
+        if self.settings.cpu == "quota" and report["cpu"] != "quota":
+            raise IsolationTooWeak(
+                "--cpu quota needs control groups for CPU time, which this machine does not give: leave the option out."
+            )
         required = self.settings.isolation.required_tier
         if int(tier[1:]) < required:
             raise IsolationTooWeak(

@@ -9,5 +9,7 @@ from lambdad.execution.spawner.client import SpawnerClient, SpawnerOptions
 def start_spawner(settings: Settings) -> SpawnerClient:
     """Executes the spawner and returns at once; `attach` waits for it."""
     return SpawnerClient.start(
-        SpawnerOptions(isolation="auto" if settings.isolation.enabled else "off", zygotes=settings.zygote)
+        SpawnerOptions(
+            isolation="auto" if settings.isolation.enabled else "off", zygotes=settings.zygote, cpu=settings.cpu
+        )
     )

@@ -267,6 +267,7 @@ class Environment:
             self._init_duration_ms = elapsed_ms
         self._capture.drain()
         boot.session.init_over()
+        boot.booted.process.init_over()
         self._extensions = None if boot.session.is_empty else boot.session
         self._journal.init_succeeded(elapsed_ms, self._phase, boot.session.registry.registered)
         call, self._call = self._call, None

@@ -38,6 +38,9 @@ class RuntimeProcess(Protocol):
     def kill(self) -> None:
         """SIGKILL to the whole tree, frozen or not."""
 
+    def init_over(self) -> None:
+        """From now on its CPU time may be limited."""
+
     def freeze(self) -> None:
         """Stops the whole tree until `thaw`."""
 

@@ -47,6 +47,8 @@ class SpawnerOptions:
     zygotes: bool = True
     """Python environments are forked from a warm interpreter; off: each executes Python anew."""
     forks_per_zygote: int = 500
+    cpu: str = "shares"
+    """How CPU time follows the memory size: by `shares`, by a `quota` once init is over, or not (`off`)."""
     freezers: tuple[int, ...] = (2, 1)
     """Versions of control groups that may freeze environments, best first; signals where none can."""
     state_dir: str = ""
@@ -198,6 +200,11 @@ class EnvironmentProcess:
         if not self.exited.done():
             self._client.send(messages.encode(messages.KILL, self.environment_id))
 
+    def init_over(self) -> None:
+        """From now on CPU time may be held to a quota."""
+        if self._client.cpu == "quota" and not self.exited.done():
+            self._client.send(messages.encode(messages.INIT_OVER, self.environment_id))
+
     def take_listener(self) -> socket.socket | None:
         """The listener of the Runtime API in the environment's own network, if it has one; the caller's from now on."""
         listener, self._listener = self._listener, None
@@ -259,6 +266,8 @@ class SpawnerClient:
 
     def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket) -> None:
         self.loop: asyncio.AbstractEventLoop
+        self.cpu = "off"
+        """`shares`, `quota` or `off`: what is in force. Known after `attach`."""
         self.tier = ""
         """`T3`: namespaces, a user of its own, limits. `T0`: portable, for trusted code. Known after `attach`."""
         self._process = process
@@ -280,6 +289,7 @@ class SpawnerClient:
             isolation=options.isolation,
             zygotes=options.zygotes,
             forks_per_zygote=options.forks_per_zygote,
+            cpu=options.cpu,
             freezers=options.freezers,
             state_dir=options.state_dir,
             python_runtime_dir=options.python_runtime_dir,
@@ -309,7 +319,8 @@ class SpawnerClient:
         self.loop = loop or asyncio.get_running_loop()
         self.gone = self.loop.create_future()
         self.loop.add_reader(self._sock, self._on_readable)
-        self.tier = str((await self.report())["tier"])
+        report = await self.report()
+        self.tier, self.cpu = str(report["tier"]), str(report["cpu"])
 
     @property
     def has_namespaces(self) -> bool:

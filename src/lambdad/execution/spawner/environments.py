@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from . import messages
-from .isolation import cgroups, freezer, memory, mounts, syscalls, trees
+from .isolation import cgroups, cpu, freezer, memory, mounts, syscalls, trees
 from .zygotes import ZygoteProcess
 
 _TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -132,6 +132,7 @@ class Environment:
         self.group: cgroups.Group | None = None
         self.guard: memory.MemoryGuard | None = None
         self.freezer: freezer.Freezer | None = None
+        self.cpu: cpu.CpuGroup | None = None
         self.tmp: Path | None = None
         self.hosts: Path | None = None
         self.run: Run | None = None
@@ -205,12 +206,8 @@ class Environment:
         if self.guard is not None:
             self.guard.close()
             self.guard = None
-        if self.freezer is not None:
-            if not self.freezer.remove():
+        for part in (self.cpu, self.freezer, self.group):
+            if part is not None and not part.remove():
                 return False
-            self.freezer = None
-        if self.group is not None:
-            if not self.group.remove():
-                return False
-            self.group = None
+        self.cpu = self.freezer = self.group = None
         return True

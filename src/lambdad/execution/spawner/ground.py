@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .isolation import cgroups, filters, freezer, probe
+from .isolation import cgroups, cpu, filters, freezer, probe
 from .settings import Settings
 
 
@@ -24,6 +24,7 @@ class Ground:
             freezer.sweep()
         self.groups = None if is_off else self._find_groups()
         self.freezers = self._find_freezers(settings)
+        self.cpus = self._find_cpus(settings)
         self.seccomp = b"" if is_off else self._find_filter()
         self.measures_memory = self.groups is None or not self.groups.limits_memory
         # Version 2 has no event for passing a threshold that is not also a limit.
@@ -63,6 +64,14 @@ class Ground:
             return None
         return freezer.Freezers(self.place.name, self.groups, settings.freezers)
 
+    def _find_cpus(self, settings: Settings) -> cpu.Cpus | None:
+        if self.groups is None:
+            return None
+        cpus = cpu.Cpus(self.place.name, self.groups, settings.cpu)
+        if cpus.mode != settings.cpu:
+            self.missing.append("no control group for CPU time: it does not grow with the memory size")
+        return cpus
+
     def _find_filter(self) -> bytes:
         program = filters.program()
         if not program:
@@ -72,6 +81,8 @@ class Ground:
     def clear_away(self) -> None:
         if self.freezers is not None:
             self.freezers.remove()
+        if self.cpus is not None:
+            self.cpus.remove()
         if self.groups is not None:
             self.groups.remove()
         shutil.rmtree(self.place, ignore_errors=True)

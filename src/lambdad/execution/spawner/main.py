@@ -138,6 +138,8 @@ class Spawner:
                 self._release(values[0])
             elif kind in (messages.FREEZE, messages.THAW):
                 self._freeze(values[0], wanted=kind == messages.FREEZE)
+            elif kind == messages.INIT_OVER:
+                self._init_over(values[0])
             elif kind == messages.PREPARE:
                 self._prepare(*values)
             elif kind == messages.REPORT:
@@ -151,6 +153,7 @@ class Spawner:
                 "missing": self._ground.missing,
                 "cgroups": groups.version if groups else 0,
                 "seccomp": bool(self._ground.seccomp),
+                "cpu": self._ground.cpus.mode if self._ground.cpus else "off",
                 "freezer": self._ground.freezers.version if self._ground.freezers else 0,
                 "environments": len(self._environments),
                 "zygotes": [
@@ -243,6 +246,9 @@ class Spawner:
             handed += events
         if environment.group is not None:
             handed += environment.group.open_members()
+        if environment.cpu is not None:
+            environment.cpu.unlimit()
+            handed += environment.cpu.open_members()
         if environment.freezer is not None:
             environment.thaw()  # what ran here before may have been killed while it was frozen
             members = environment.freezer.open_members()
@@ -298,6 +304,8 @@ class Spawner:
             environment.make_tmp(self._ground.place / "tmp", mounted=self._namespaces)
             if self._ground.groups is not None and self._ground.groups.version:
                 self._limit(environment, self._ground.groups)
+            if self._ground.cpus is not None:
+                environment.cpu = self._ground.cpus.create(environment.id, environment.group, memory_mb=plan.memory_mb)
             if self._ground.freezers is not None:
                 environment.freezer = self._ground.freezers.create(environment.id, environment.group)
         except OSError:
@@ -517,6 +525,11 @@ class Spawner:
                 environment.run.freeze()
             else:
                 environment.run.thaw()
+
+    def _init_over(self, environment_id: str) -> None:
+        environment = self._environments.get(environment_id)
+        if environment is not None and environment.cpu is not None:
+            environment.cpu.limit()
 
     def _release(self, environment_id: str) -> None:
         environment = self._environments.get(environment_id)

@@ -30,6 +30,7 @@ FREEZE = 6
 THAW = 7
 TERMINATE = 8
 BIND = 9
+INIT_OVER = 10
 # Spawner to server.
 LAUNCHED = 16
 LAUNCH_FAILED = 17
@@ -69,6 +70,7 @@ FORMS = {
     TERMINATE: "si",  # environment id; 0: SIGTERM to its runtime, 1: SIGKILL to its runtime. Extensions live on
     FREEZE: "s",  # environment id; only where LAUNCHED told of no freezer
     THAW: "s",  # environment id
+    INIT_OVER: "s",  # environment id; only where CPU time is limited by a quota
     BIND: "isssl",  # sequence, environment id, its id from now on, task dir, layer dirs
     # sequence, pid, environment id, uid as the server sees it (0: none of its own), version of the freezer (0: none),
     # whether it has its own network; descriptors: the memory high-water mark, the listener in that network, the

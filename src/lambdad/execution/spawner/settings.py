@@ -23,6 +23,8 @@ class Settings:
     """Host paths of boto3 and what it needs, shown to Python functions."""
     sdk_python: tuple[int, int] = (3, 10)
     """The first Python that this boto3 runs on."""
+    cpu: str = "shares"
+    """`shares`, `quota` or `off`: how CPU time follows the memory size."""
     freezers: tuple[int, ...] = (2, 1)
     """Versions of control groups that may freeze environments, best first; signals where none can."""
     first_uid: int = 1_900_000_000

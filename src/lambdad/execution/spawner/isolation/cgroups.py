@@ -97,6 +97,16 @@ class Groups:
     def limits_tasks(self) -> bool:
         return bool(self._tasks)
 
+    @property
+    def place(self) -> str:
+        """Version 2: the directory that holds those of the environments."""
+        return self._memory
+
+    def enable(self, controller: str) -> None:
+        """Version 2: has a further controller work in the environments' groups. Raises OSError where it cannot."""
+        for directory in (os.path.dirname(self._memory), self._memory):
+            write(f"{directory}/cgroup.subtree_control", f"+{controller}")
+
     def create(self, name: str, *, memory_bytes: int, hard_limit_bytes: int, tasks: int) -> Group:
         """A group that may run `tasks` processes and threads and never holds more than `hard_limit_bytes`.
 
