@@ -18,6 +18,15 @@ from lambdad.wire.service import Service
 Codec = RestJson | AwsJson | Query | RpcCbor
 
 
+_SIGNING_NAMES = {
+    "AmazonSQS": "sqs",
+    "AWSEvents": "events",
+    "GraniteServiceVersion20100801": "monitoring",
+    "Logs_20140328": "logs",
+}
+"""By the prefix of `X-Amz-Target`; the models have it too, but are not compiled before they are needed."""
+
+
 class OfferedService:
     """A service with its compiled model and codecs."""
 
@@ -65,14 +74,8 @@ class Services:
 
     def by_target(self, target: str) -> OfferedService | None:
         """The service of an `X-Amz-Target`, for signatures whose scope is not a service's name."""
-        prefix = target.rpartition(".")[0]
-        if not prefix:
-            return None
-        for name in self._services:
-            offered = self.find(name)
-            if offered is not None and offered.model.target_prefix == prefix:
-                return offered
-        return None
+        signing_name = _SIGNING_NAMES.get(target.rpartition(".")[0])
+        return None if signing_name is None else self.find(signing_name)
 
 
 def _asked_in(request: Request) -> str:
