@@ -14,7 +14,6 @@ How AWS treats failures, and so does this (AWS: recorded 2024 to 2025; developer
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import Protocol
 
@@ -24,12 +23,12 @@ from lambdad.domain.environments import NEXT_STATE, IllegalTransition, Signal, S
 from lambdad.domain.extensions import ShutdownReason, crash_reason
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.invocations import Ending, Outcome
+from lambdad.execution.accounts import Accounts, HeldCall
 from lambdad.execution.boot import Boot
 from lambdad.execution.calls import PendingCall, StreamIntake, too_large
 from lambdad.execution.deadlines import Deadlines
 from lambdad.execution.extensions.session import ExtensionSession
 from lambdad.execution.freezing import Freezing
-from lambdad.execution.held import HeldCall
 from lambdad.execution.journal import Journal, RuntimeVersion
 from lambdad.execution.log_capture import LogCapture
 from lambdad.execution.log_lines import SystemLines
@@ -96,6 +95,7 @@ class Environment:
         self._time = time.monotonic  # uvloop's own clock counts whole milliseconds
         self._capture = LogCapture(log_stream, clock, version.logging)
         self._journal = Journal(self._capture, lines, runtime_version, clock, version, environment_id)
+        self._accounts = Accounts(self._journal, self._capture, stream_name)
         self.gone: asyncio.Future[None] = self._loop.create_future()
         """Done when the environment was stopped and nothing of it runs any more."""
         self._boot: Boot | None = None  # what runs, or is being started
@@ -103,13 +103,11 @@ class Environment:
         self._boots = 0
         self._extensions: ExtensionSession | None = None  # of what runs, if an extension has registered
         self._suppressed = False  # init runs inside the invocation, under its timeout
-        self._init_duration_ms: float | None = None
         self._call: PendingCall | None = None
         self._held: HeldCall | None = None  # answered; extensions still work on it
         self._waiting: PendingCall | None = None  # accepted while the runtime had not asked for the next one yet
         self._waiting_timer: asyncio.TimerHandle | None = None
         self._invoke_started = 0.0
-        self._peak_kib = 0
         self._stream = StreamIntake()
 
     # --- what the pool calls ---
@@ -215,6 +213,7 @@ class Environment:
             clock=self._clock,
             before=self._last,
         )
+        self._accounts.boot = self._boot
 
     def boot_begins(self) -> None:
         boot = self._boot
@@ -264,7 +263,7 @@ class Environment:
         self._step(Signal.READY)
         elapsed_ms = (self._time() - boot.started) * 1000
         if not self._suppressed and self._call is not None:  # else it is no part of the first invocation
-            self._init_duration_ms = elapsed_ms
+            self._accounts.init_duration_ms = elapsed_ms
         self._capture.drain()
         boot.session.init_over()
         boot.booted.process.init_over()
@@ -379,63 +378,23 @@ class Environment:
         if call is None or self.state is not State.BUSY:
             return
         duration_ms = (self._time() - self._invoke_started) * 1000
-        self._peak_kib = max(self._peak_kib, peak_kib)
+        self._accounts.saw_peak(peak_kib)
         self._call = None
         if self._extensions is not None:
             self._hold(call, outcome, duration_ms)
             return
         self._deadlines.discard(self)
         self._step(Signal.RESPONSE)
-        self._finish(call, outcome, duration_ms)
+        self._accounts.finish(call, outcome, duration_ms)
         self._owner.environment_free(self)
-
-    def _finish(self, call: PendingCall, outcome: Outcome, duration_ms: float) -> None:
-        """Answers the caller and ends the invocation's log, in one turn of the event loop: nobody can read the log in
-        between, and the caller has the answer sooner."""
-        self._measure(outcome, duration_ms)
-        if call.invocation.wants_tail:
-            self._report(call, outcome)
-            call.finish(outcome)
-        else:
-            try:
-                call.finish(outcome)
-            finally:
-                self._report(call, outcome)
-        call.measured(outcome)
-
-    def _measure(self, outcome: Outcome, duration_ms: float) -> None:
-        init_ms, self._init_duration_ms = self._init_duration_ms, None
-        outcome.duration_ms = duration_ms
-        outcome.log_stream = self._stream_name
-        outcome.init_duration_ms = init_ms
-        # Since August 2025 a cold start bills init and duration together (AWS documentation).
-        outcome.billed_duration_ms = math.ceil(duration_ms if init_ms is None else init_ms + duration_ms)
-
-    def _report(self, call: PendingCall, outcome: Outcome, ending: Ending | None = None, error_type: str = "") -> None:
-        """Ends the invocation's log, and fills in what is known only now. `ending` and `error_type` are the log's
-        alone; None for those of the outcome."""
-        self._capture.drain()
-        outcome.max_memory_used_mb = self._max_memory_mb()
-        if ending is None:
-            ending, error_type = outcome.ending, outcome.error_type
-        self._journal.invocation_ended(call.invocation, outcome, ending, error_type)
-
-    def _max_memory_mb(self) -> int:
-        if self._boot is not None:
-            self._peak_kib = max(self._peak_kib, self._boot.measure())
-        return self._peak_kib // 1024
 
     # --- an invocation that extensions work on ---
 
     def _hold(self, call: PendingCall, outcome: Outcome, duration_ms: float) -> None:
         """The caller has the answer now; the invocation ends when the runtime, and every extension that was told of
-        it, asks for the next one. A caller who wants the log's tail waits until the log is complete."""
+        it, asks for the next one."""
         self._step(Signal.RESPONSE_BEFORE_EXTENSIONS)
-        self._measure(outcome, duration_ms)
-        self._held = HeldCall(call, outcome, answered=self._time())
-        self._journal.response_sent(outcome)
-        if not call.invocation.wants_tail:
-            call.answer(outcome)
+        self._held = self._accounts.hold(call, outcome, duration_ms)
 
     def _held_runtime_done(self) -> None:
         held = self._held
@@ -453,35 +412,23 @@ class Environment:
             return
         self._deadlines.discard(self)
         self._step(Signal.NEXT)
-        self._finish_held(held, (self._time() - self._invoke_started) * 1000)
+        self._held = None
+        self._accounts.finish_held(held, self._elapsed_ms)
         extensions.telemetry.flush()  # the environment may be frozen from now on
         self._owner.environment_free(self)
 
-    def _finish_held(
-        self, held: HeldCall, duration_ms: float, ending: Ending | None = None, error_type: str = ""
-    ) -> None:
-        """`ending` is set where extensions, or the runtime behind its answer, spoiled the rest of the invocation; the
-        answer itself stands."""
-        self._held = None
-        outcome = held.outcome
-        self._init_duration_ms = outcome.init_duration_ms
-        self._measure(outcome, duration_ms)
-        outcome.post_runtime_extensions_ms = max(duration_ms - (held.answered - self._invoke_started) * 1000, 0.0)
-        self._report(held.call, outcome, ending, error_type)
-        if held.call.invocation.wants_tail:
-            held.call.answer(outcome)
-        held.call.end()
-        held.call.measured(outcome)
+    def _let_go_of_held(self, ending: Ending, error_type: str = "Runtime.ExitError") -> None:
+        """Ends a held invocation, if there is one, whose environment breaks."""
+        held, self._held = self._held, None
+        if held is not None:
+            timeout_ms = self.version.timeout_s * 1000.0
+            duration_ms = timeout_ms if ending is Ending.TIMEOUT else self._elapsed_ms
+            self._accounts.finish_held(held, duration_ms, ending, error_type)
 
-    def _let_go_of_held(self, ending: Ending, error_type: str = "Runtime.ExitError") -> bool:
-        """Ends a held invocation that breaks; whether there was one."""
-        held = self._held
-        if held is None:
-            return False
-        is_timeout = ending is Ending.TIMEOUT
-        duration_ms = self.version.timeout_s * 1000.0 if is_timeout else (self._time() - self._invoke_started) * 1000
-        self._finish_held(held, duration_ms, ending, error_type)
-        return True
+    @property
+    def _elapsed_ms(self) -> float:
+        """Of the invocation."""
+        return (self._time() - self._invoke_started) * 1000
 
     # --- endings ---
 
@@ -509,7 +456,7 @@ class Environment:
         self._break(ShutdownReason.TIMEOUT)
         self._call = None
         # Duration is the configured timeout exactly, not what was measured (AWS: raw logs of 2025).
-        self._finish(call, outcome, timeout_s * 1000)
+        self._accounts.finish(call, outcome, timeout_s * 1000)
         self._owner.environment_free(self)
 
     def _init_timed_out(self) -> None:
@@ -521,7 +468,7 @@ class Environment:
         self._try_init_again()
 
     def runtime_ended(self, end: ProcessExit) -> None:
-        self._peak_kib = max(self._peak_kib, end.peak_kib)
+        self._accounts.saw_peak(end.peak_kib)
         error_type = "Runtime.OutOfMemory" if end.oom_killed else "Runtime.ExitError"
         # Out of memory is told in the log only: the caller reads "signal: killed" (AWS: log of 2026).
         signal = 9 if end.oom_killed else end.signal
@@ -585,7 +532,7 @@ class Environment:
 
     def _finish_broken(self, call: PendingCall, payload: bytes, error_type: str) -> None:
         outcome = Outcome(payload=payload, ending=Ending.FAILURE, error_type=error_type)
-        self._finish(call, outcome, (self._time() - self._invoke_started) * 1000)
+        self._accounts.finish(call, outcome, self._elapsed_ms)
 
     def _break(self, reason: ShutdownReason) -> None:
         self._deadlines.discard(self)
@@ -596,12 +543,13 @@ class Environment:
     def _end_boot(self, reason: ShutdownReason) -> None:
         """Ends what runs. The next boot waits until it is gone."""
         boot, self._boot = self._boot, None
+        self._accounts.boot = None
         self._extensions = None
         self._freezing.discard(self)
         self.is_frozen = False
         if boot is not None:
             boot.end(reason)
-            self._peak_kib = max(self._peak_kib, boot.peak_kib)
+            self._accounts.saw_peak(boot.peak_kib)
 
     # --- small steps ---
 
