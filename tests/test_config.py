@@ -13,7 +13,7 @@ def test_defaults_serve_this_machine_only():
     settings = load({}, {"HOME": "/home/ada"})
     assert (settings.host, settings.port, settings.auth) == ("127.0.0.1", 4566, "dev")
     assert settings.data == Path("/home/ada/.local/share/lambdad")
-    assert settings.isolation == Isolation(enabled=True, required_tier=0)
+    assert settings.isolation == Isolation(highest="auto", required_tier=0)
     assert settings.account_concurrency == 1000
     assert settings.hostnames == ()
 
@@ -64,7 +64,10 @@ def test_access_can_be_chosen_for_any_address():
     ("text", "isolation"),
     [
         ("auto", Isolation()),
-        ("off", Isolation(enabled=False)),
+        ("off", Isolation(highest="off")),
+        ("T0", Isolation(highest="off")),
+        ("T1", Isolation(highest="T1", required_tier=1)),
+        ("t3", Isolation(highest="T3", required_tier=3)),
         ("require=T2", Isolation(required_tier=2)),
         ("require=t3", Isolation(required_tier=3)),
     ],

@@ -36,8 +36,9 @@ class SettingsError(Exception):
 class Isolation:
     """How strictly functions are kept apart."""
 
-    enabled: bool = True
-    """False: no namespaces, users or cgroups even where the machine allows them."""
+    highest: str = "auto"
+    """`auto`, or the highest tier that is to be used: `T1`, `T2`, `T3`, or `off` for T0: no namespaces, users, cgroups
+    or filters even where the machine allows them."""
     required_tier: int = 0
     """The server refuses to start below this tier (0 to 3)."""
 
@@ -181,11 +182,14 @@ def _isolation(text: str) -> Isolation:
     if text == "auto":
         return Isolation()
     if text == "off":
-        return Isolation(enabled=False)
-    match = re.fullmatch(r"require=T([0-3])", text, re.IGNORECASE)
+        return Isolation(highest="off")
+    match = re.fullmatch(r"(require=)?T([0-3])", text, re.IGNORECASE)
     if match is None:
-        raise ValueError("auto, off, or require=T1, require=T2, require=T3")
-    return Isolation(required_tier=int(match[1]))
+        raise ValueError("auto, off, T1, T2, T3, or require=T1, require=T2, require=T3")
+    tier = int(match[2])
+    if match[1]:
+        return Isolation(required_tier=tier)
+    return Isolation(highest=f"T{tier}" if tier else "off", required_tier=tier)
 
 
 def _interpreter(pattern: str, example: str) -> Callable[[str], tuple[str, str]]:
@@ -316,9 +320,10 @@ OPTIONS: tuple[Option, ...] = (
         name="isolation",
         parse=_isolation,
         default="auto",
-        metavar="auto|off|require=Tn",
+        metavar="auto|off|Tn|require=Tn",
         help="How functions are kept apart. auto: the highest tier that this machine allows (`lambdad doctor` shows "
-        "it). off: none. require=T2: refuse to start below tier T2.",
+        "it). off: none (T0). T1: exactly that tier, though a higher one may work. require=T2: refuse to start below "
+        "tier T2.",
     ),
     Option(
         name="cpu",

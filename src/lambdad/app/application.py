@@ -111,9 +111,9 @@ ResetStep = Callable[[], Awaitable[None]]
 
 TIERS = {
     "T0": "portable, for code that you trust",
-    "T1": "Landlock and seccomp",
-    "T2": "user namespaces",
-    "T3": "namespaces, a user for each environment, memory and process limits",
+    "T1": "own files alone, by Landlock; filtered system calls",
+    "T2": "own mounts, processes and user namespace",
+    "T3": "own mounts, processes and user, memory and process limits",
 }
 
 
@@ -460,8 +460,7 @@ class Application:
         required = self.settings.isolation.required_tier
         if int(tier[1:]) < required:
             raise IsolationTooWeak(
-                f"--isolation requires tier T{required}, but this machine gives {tier}. "
-                + " ".join(missing or ["`lambdad doctor` tells why."])
+                "\n  ".join([f"--isolation asks for tier T{required}, but this machine gives {tier}.", *missing])
             )
 
     async def _run_loop(self, loop: Loop) -> None:

@@ -26,13 +26,26 @@ from lambdad.cli.spawning import start_spawner
 from lambdad.config import Settings
 from lambdad.execution.runtimes.interpreters import Interpreters
 from lambdad.execution.spawner.client import SpawnerGone
+from lambdad.execution.spawner.isolation.landlock import SIGNALS_ABI
 
 LOW_DISK_BYTES = 1 << 30
 BEST_TIER = "T3"
 TIERS = {
-    "T3": "own mounts, processes and user for each environment, memory limits, filtered system calls",
+    "T3": "own mounts, processes and user for each environment, exact limits, filtered system calls",
+    "T2": "own mounts, processes and user namespace for each environment, filtered system calls",
+    "T1": "Landlock shows each environment its own files alone; filtered system calls; /tmp is where TMPDIR says",
     "T0": "processes with the server's rights; for code that you trust",
 }
+STOPS = {
+    "T3": "stopped: reading or changing anything of the server, the host and other functions, all processes but the "
+    "function's own, privileges, more memory, tasks or /tmp than configured",
+    "T2": "stopped: reading or changing anything of the server, the host and other functions, all processes but the "
+    "function's own, privileges, more tasks or /tmp than configured",
+    "T1": "stopped: reading or changing files of the server, the host and other functions, tracing other processes, "
+    "privileges",
+    "T0": "stopped: nothing on purpose; only memory and time are limited, and variables and descriptors kept private",
+}
+"""What each tier means for the function, in a line; docs/isolation.md has the whole."""
 PROVIDED = ("provided.al2", "provided.al2023")
 COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
 MARKS = {"ok": "✓", "note": "!", "missing": "✗"}
@@ -150,14 +163,61 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
         detail=f"{tier}: {TIERS[tier]}",
         remedy="" if enough else f"--isolation asks for T{settings.isolation.required_tier}, which needs what follows",
     )
-    for sentence in report["missing"]:
-        yield Finding(topic=topic, name="not higher", status="note", detail=sentence)
+    yield Finding(topic=topic, name="means", status="ok", detail=STOPS[tier])
+    for obstacle in report["obstacles"]:
+        yield Finding(
+            topic=topic,
+            name=f"not {obstacle['tier']}",
+            status="note",
+            detail=obstacle["reason"],
+            remedy=obstacle["remedy"],
+        )
+    for sentence in report["missing"][len(report["obstacles"]) :]:
+        yield Finding(topic=topic, name="less", status="note", detail=sentence)
+    yield _users(tier, report)
+    yield _landlock(tier, report)
     yield Finding(
         topic=topic,
         name="cgroups",
         status="ok" if report["cgroups"] else "note",
         detail=f"version {report['cgroups']}" if report["cgroups"] else "none that can be used",
-        remedy="" if report["cgroups"] else "start lambdad as root for exact limits of memory and processes",
+        remedy=""
+        if report["cgroups"]
+        else "start lambdad as root, or from a systemd unit (also one of your user) with Delegate=yes, for exact "
+        "limits of memory and processes",
+    )
+
+
+def _users(tier: str, report: dict[str, Any]) -> Finding:
+    name, topic = "users", "Isolation"
+    if report["users"]:
+        return Finding(topic=topic, name=name, status="ok", detail="one for each environment")
+    if tier == "T2":
+        return Finding(topic=topic, name=name, status="ok", detail="one for each environment, in its user namespace")
+    return Finding(
+        topic=topic,
+        name=name,
+        status="note",
+        detail="functions have the server's user: a fork bomb can use up its processes",
+        remedy="start lambdad as root, in a container too: functions then get users of their own",
+    )
+
+
+def _landlock(tier: str, report: dict[str, Any]) -> Finding:
+    name, topic, abi = "Landlock", "Isolation", int(report["landlock"])
+    if tier == "T0":
+        return Finding(topic=topic, name=name, status="note", detail="not used")
+    if abi >= SIGNALS_ABI:
+        return Finding(topic=topic, name=name, status="ok", detail=f"ABI {abi}")
+    less = "abstract sockets of other programs can be reached" + (
+        ", and processes of the same user be sent signals" if tier == "T1" and not report["users"] else ""
+    )
+    return Finding(
+        topic=topic,
+        name=name,
+        status="note",
+        detail=f"{f'ABI {abi}' if abi else 'not there'}: {less}",
+        remedy="Linux 6.12 or newer refuses that",
     )
 
 

@@ -9,7 +9,5 @@ from lambdad.execution.spawner.client import SpawnerClient, SpawnerOptions
 def start_spawner(settings: Settings) -> SpawnerClient:
     """Executes the spawner and returns at once; `attach` waits for it."""
     return SpawnerClient.start(
-        SpawnerOptions(
-            isolation="auto" if settings.isolation.enabled else "off", zygotes=settings.zygote, cpu=settings.cpu
-        )
+        SpawnerOptions(isolation=settings.isolation.highest, zygotes=settings.zygote, cpu=settings.cpu)
     )

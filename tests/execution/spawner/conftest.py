@@ -156,17 +156,69 @@ def python() -> str:
     raise AssertionError("no Python for functions was found")
 
 
-async def start_bench(place: Path, python: str, **options: Any) -> Bench:
+TIERS = {
+    "T3": "auto as root",
+    "T2": "auto as another user",
+    "T1 with users": "T1 as root",
+    "T1": "T1 as another user",
+    "T0": "off as whoever runs the tests",
+}
+"""Every way that environments can be kept apart on one machine, and how it is had."""
+NOBODY = 65534
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def runs_spawner(python: str) -> bool:
+    """Whether it is there and new enough, by its name."""
+    name = os.path.basename(os.path.realpath(python)).removeprefix("python3.")
+    return os.path.exists(python) and name.isdigit() and int(name) >= 11
+
+
+async def start_tier(place: Path, python: str, name: str) -> Bench:
+    """A spawner of one of TIERS, as another user if that is how it is had. Skips where it cannot be had."""
+    how, _, who = TIERS[name].partition(" as ")
+    if who != "whoever runs the tests":
+        if os.geteuid() != 0:
+            pytest.skip("needs root, to be root or to become somebody else")
+        if name != "T3":
+            if not runs_spawner(SYSTEM_PYTHON):
+                pytest.skip("needs a Python 3.11 that every user may run")
+            python = os.path.realpath(SYSTEM_PYTHON)
+    options: dict[str, Any] = {"isolation": how}
+    if who == "another user":
+        options["python"] = str(as_nobody(place))
+        (place / "state").mkdir()
+        os.chown(place / "state", NOBODY, NOBODY)
+    place.chmod(0o755)
+    bench = await start_bench(place, python, **options)
+    if bench.client.tier != name[:2]:
+        reasons = (await bench.client.report())["missing"]
+        await bench.close()
+        pytest.skip(" ".join(reasons))
+    return bench
+
+
+def as_nobody(place: Path) -> Path:
+    """A program that runs the system's Python as a user without any rights."""
+    program = place / "python3"
+    program.write_text(
+        f'#!/bin/sh\nexec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups {SYSTEM_PYTHON} "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
+
+
+async def start_bench(place: Path, function_python: str, **options: Any) -> Bench:
     """A spawner with its state and the functions' code under `place`."""
     # Other users must be able to read the code, as they can in a server's data folder.
-    for directory in [place, *place.parents[:3]]:
+    for directory in [place, *place.parents[:2]]:
         directory.chmod(0o755)
     state, code = place / "state", place / "code"
     state.mkdir(exist_ok=True)
     code.mkdir(exist_ok=True)
     client = SpawnerClient.start(SpawnerOptions(state_dir=str(state), **options))
     await client.attach()
-    return Bench(client, code, python)
+    return Bench(client, code, function_python)
 
 
 @pytest_asyncio.fixture(loop_scope="package")
@@ -199,17 +251,21 @@ async def portable_bench(tmp_path_factory: pytest.TempPathFactory, python: str) 
     await bench.close()
 
 
-@pytest.fixture(params=["auto", "off"])
-def any_bench(request: pytest.FixtureRequest, bench: Bench, portable_bench: Bench) -> Bench:
-    """Both tiers, one after the other."""
-    return bench if request.param == "auto" else portable_bench
+@pytest_asyncio.fixture(scope="package", loop_scope="package", params=TIERS)
+async def any_bench(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, python: str
+) -> AsyncIterator[Bench]:
+    """Every tier that this machine has, one after the other."""
+    bench = await start_tier(tmp_path_factory.mktemp("tier"), python, request.param)
+    yield bench
+    await bench.close()
 
 
 @pytest.fixture(autouse=True)
 def end_what_was_launched(request: pytest.FixtureRequest) -> Iterator[None]:
     """Environments do not outlive their test, though spawners do."""
     yield
-    for name in ("bench", "portable_bench"):
+    for name in ("bench", "portable_bench", "any_bench"):
         if name in request.fixturenames:
             request.getfixturevalue(name).let_go()
 

@@ -2,12 +2,17 @@
 
     server ── client.py ═ messages ═ main.py (spawner) ═ messages ═ zygote.py ── fork ── supervisor.py ── runtime
 
-Tiers, found out by trying (`ground.py`):
+Tiers, found out by trying (`ground.py`, `isolation/probe.py`); why a higher one does not work: `isolation/obstacles.py`:
 
 - T3, as root: each environment has mount, pid, IPC and host name namespaces, a root of its own (/var/task and /opt
   read-only, /tmp a tmpfs of its size), a user id of its own, a system call filter, control groups for memory and tasks.
-- T0, anywhere else: its own session, clean variables, a private directory for temporary files (TMPDIR), resource
-  limits; memory is measured every 50 ms. Functions share the server's user: for trusted code only.
+- T2, as any user: the same inside a user namespace, which the spawner enters at its start (`isolation/user_namespace.py`);
+  instead of a user id, each environment has an inner user namespace, by which the kernel also counts its tasks. Control
+  groups where the user may make some; else memory is measured every 50 ms.
+- T1, without namespaces: Landlock leaves an environment its code, layers, runtime, the system's programs and a private
+  directory for temporary files (TMPDIR); the system call filter; a user id of its own where the spawner is root.
+- T0, anywhere else: its own session, clean variables, the private directory, resource limits. Functions share the
+  server's user: for trusted code only.
 
 Decisions that are not obvious:
 
@@ -21,5 +26,6 @@ Decisions that are not obvious:
   (PDEATHSIG), with them each pid 1, and with that every process of an environment. The next spawner sweeps groups and
   directories of one that was killed.
 
-Modules that zygotes load (`messages`, `supervisor`, `zygote`, `isolation.syscalls`) run on Python 3.8 and newer.
+Modules that zygotes load (`messages`, `supervisor`, `zygote`, and of `isolation` `syscalls`, `landlock` and
+`user_namespace`) run on Python 3.8 and newer.
 """

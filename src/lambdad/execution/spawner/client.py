@@ -43,7 +43,7 @@ class SpawnerOptions:
     """How the spawner is to work."""
 
     isolation: str = "auto"
-    """`auto`: the strongest tier that works on this machine. `off`: the portable tier."""
+    """`auto`: the strongest tier that works here. `T1`, `T2`, `T3`: no higher one than this. `off`: T0."""
     zygotes: bool = True
     """Python environments are forked from a warm interpreter; off: each executes Python anew."""
     forks_per_zygote: int = 500
@@ -269,7 +269,7 @@ class SpawnerClient:
         self.cpu = "off"
         """`shares`, `quota` or `off`: what is in force. Known after `attach`."""
         self.tier = ""
-        """`T3`: namespaces, a user of its own, limits. `T0`: portable, for trusted code. Known after `attach`."""
+        """`T0` to `T3`, see the package. Known after `attach`."""
         self._process = process
         self._sock = sock
         self._sequence = 0
@@ -332,8 +332,9 @@ class SpawnerClient:
         return self._process.pid
 
     async def report(self) -> dict[str, Any]:
-        """What is in force: `tier`, `missing` (sentences), `cgroups` (version or 0), `seccomp`, `environments`,
-        `zygotes` (interpreter, sdk, pid, forks)."""
+        """What is in force: `tier`, `obstacles` (of higher ones: tier, reason, remedy), `missing` (those and others, as
+        sentences), `landlock` (its ABI or 0), `users` (each environment has its own), `cgroups` (version or 0),
+        `seccomp`, `environments`, `zygotes` (interpreter, sdk, pid, forks)."""
         return json.loads(await self._ask(messages.REPORT))  # type: ignore[no-any-return]
 
     async def prepare(self, interpreter: str, runtime_kind: str = "python", *, sdk: bool = False) -> None:

@@ -80,13 +80,16 @@ class Run:
                 signal.pidfd_send_signal(self.pid_descriptor, signal.SIGUSR1 if force else signal.SIGTERM)
 
     def kill(self, *, namespaces: bool) -> None:
-        """SIGKILL to everything in the environment. Without a namespace it takes rounds until the tree is empty."""
+        """SIGKILL to everything in the environment. Without a namespace or a user it takes rounds until it is empty."""
         self.kill_wanted = True
         if self.pid_descriptor < 0:
             return
         if self.dies_slowly:
             self.environment.thaw()
-        if not namespaces:
+        if not namespaces and self.environment.uid:
+            trees.kill_user(self.environment.uid)
+        elif not namespaces:
+            trees.stop_all(self.pid)  # so that none starts another one before it is killed
             below = trees.descendants(self.pid, trees.children_by_parent())
             trees.kill_all(below)
             self.rounds += 1
@@ -144,6 +147,8 @@ class Environment:
         """A private /tmp: memory-backed and of fixed size in a mount namespace, a plain directory elsewhere."""
         self.tmp = place / self.id
         self.tmp.mkdir(mode=0o700)
+        if self.uid and not mounted:
+            os.chown(self.tmp, self.uid, self.uid)
         if mounted:
             options = f"mode=1777,size={self.tmp_mb}m,nr_inodes={max(self.tmp_mb, 64) * 256}"
             syscalls.mount("tmp", str(self.tmp), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)

@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ from .ground import Ground
 from .isolation import cgroups, network, syscalls, trees
 from .isolation.memory import MemoryGuard
 from .link import Link, close_all
+from .reach import Reach
 from .settings import Settings
+from .users import FIRST
 from .zygotes import ZygoteKind, ZygoteProcess, ZygoteStarter
 
 CLOSE_POLL_S = 0.01
@@ -39,22 +40,28 @@ _EXIT_WAIT_S = 3.0
 class Spawner:
     """Everything happens in callbacks of one selector."""
 
-    def __init__(self, sock: socket.socket, settings: Settings) -> None:
+    def __init__(self, sock: socket.socket, settings: Settings, ground: Ground) -> None:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._link = Link(sock)
         self._settings = settings
-        self._ground = ground = Ground(settings)
+        self._ground = ground
         self._namespaces = ground.namespaces
+        self._reach = Reach(ground.place, users=ground.users is not None) if ground.number == 1 else None
         self._starter = ZygoteStarter(
-            settings, namespaces=ground.namespaces, place=ground.zygote_place, seccomp=ground.seccomp
+            settings,
+            namespaces=ground.namespaces,
+            user_namespaces=ground.user_namespaces,
+            users=ground.users.range if ground.users else range(FIRST, FIRST + 1),
+            place=ground.zygote_place,
+            seccomp=ground.seccomp,
+            reach=self._reach,
         )
-        self._plans = plans.Plans(settings, self._starter.runtime_place)
+        self._plans = plans.Plans(settings, self._starter.runtime_place, self._reach)
         self._selector = selectors.DefaultSelector()
         self._environments: dict[str, Environment] = {}
         self._runs: dict[int, Run] = {}  # by sequence, until the supervisor is gone
         self._zygotes: dict[ZygoteKind, ZygoteProcess] = {}
         self._all_zygotes: list[ZygoteProcess] = []
-        self._free_uids: deque[int] = deque(range(settings.first_uid, settings.first_uid + settings.uids))
         self._removing: list[Environment] = []
         self._stopping = False
         self._stop_deadline = 0.0
@@ -150,7 +157,10 @@ class Spawner:
         return json.dumps(
             {
                 "tier": self._ground.tier,
-                "missing": self._ground.missing,
+                "obstacles": [one.as_dict() for one in self._ground.obstacles],
+                "missing": [one.sentence() for one in self._ground.obstacles] + self._ground.missing,
+                "landlock": self._ground.landlock,
+                "users": self._ground.users is not None,
                 "cgroups": groups.version if groups else 0,
                 "seccomp": bool(self._ground.seccomp),
                 "cpu": self._ground.cpus.mode if self._ground.cpus else "off",
@@ -212,10 +222,14 @@ class Spawner:
             order.directory,
             environment.uid,
             self._settings.open_files,
+            self._settings.tasks if self._ground.users or self._ground.user_namespaces else 0,
+            0 if self._namespaces or not self._reach else environment.tmp_mb << 20,
             environment.memory_kib * 1024,
-            flags | (supervisor.WRAPPED if order.wrapped else 0),
+            flags | (supervisor.WRAPPED if order.wrapped else 0) | (supervisor.LANDLOCK if self._reach else 0),
             order.extensions,
             order.extension_environ,
+            order.readable,
+            order.writable,
         )
         zygote.send(message, [theirs.detach(), *handed])
         if zygote.forks >= self._settings.forks_per_zygote and self._zygotes.get(zygote.kind) is zygote:
@@ -228,6 +242,7 @@ class Spawner:
         flags |= supervisor.OWN_NETWORK if plan.own_network else 0
         if self._namespaces:
             flags |= supervisor.NAMESPACES | supervisor.HAS_TMP
+            flags |= supervisor.USER_NAMESPACE if self._ground.user_namespaces else 0
             if plan.task_dir:
                 flags |= supervisor.HAS_TASK
                 handed.append(self._plans.open_code(plan.task_dir))
@@ -297,10 +312,10 @@ class Spawner:
             return environment
         environment = Environment(plan.environment_id, memory_kib=plan.memory_mb * 1024, tmp_mb=plan.tmp_mb)
         try:
-            if self._namespaces:
-                if not self._free_uids:
-                    raise BlockingIOError(11, "every user id for environments is taken")
-                environment.uid = self._free_uids.popleft()
+            if self._ground.user_namespaces:
+                environment.uid = FIRST  # each in a user namespace of its own
+            elif self._ground.users:
+                environment.uid = self._ground.users.take()
             environment.make_tmp(self._ground.place / "tmp", mounted=self._namespaces)
             if self._ground.groups is not None and self._ground.groups.version:
                 self._limit(environment, self._ground.groups)
@@ -316,16 +331,18 @@ class Spawner:
 
     def _limit(self, environment: Environment, groups: cgroups.Groups) -> None:
         memory_bytes = environment.memory_kib * 1024
-        # The tmpfs of a mount namespace is charged to the group; a directory on disk is not.
-        tmp_bytes = (environment.tmp_mb << 20) if self._namespaces else 0
+        # A tmpfs is charged to the group. Elsewhere the room above the memory size is for the guard to act in: the
+        # kernel would kill one process of version 1, not the environment.
+        tmp_bytes = environment.tmp_mb << 20
         environment.group = groups.create(
             environment.id,
             memory_bytes=memory_bytes,
             hard_limit_bytes=memory_bytes + tmp_bytes,
             tasks=self._settings.tasks,
         )
-        if environment.group.memory and tmp_bytes:
-            guard = MemoryGuard(environment.group, limit_bytes=memory_bytes, tmp=str(environment.tmp))
+        if environment.group.memory:
+            tmp = str(environment.tmp) if self._namespaces else ""
+            guard = MemoryGuard(environment.group, limit_bytes=memory_bytes, tmp=tmp)
             environment.guard = guard
             if guard.descriptor >= 0:
                 self._watch(guard.descriptor, lambda: self._on_memory(environment, guard))
@@ -547,8 +564,11 @@ class Spawner:
             self._unwatch(environment.guard.descriptor)
         if not environment.remove(mounted=self._namespaces):
             self._removing.append(environment)
-        elif environment.uid:
-            self._free_uids.append(environment.uid)
+            return
+        if self._reach is not None:
+            self._reach.release(environment.id)
+        if environment.uid and self._ground.users:
+            self._ground.users.give_back(environment.uid)
 
     # --- what must be looked after from time to time ---
 
@@ -594,7 +614,14 @@ class Spawner:
         for run in list(self._runs.values()):
             if not run.pid:
                 continue
-            resident = sum(trees.resident_kib(pid) for pid in trees.descendants(run.pid, children))
+            pids = trees.descendants(run.pid, children)
+            resident = sum(map(trees.resident_kib, pids))
+            if resident > run.environment.memory_kib and len(pids) > 1:
+                # Forked processes share most of their pages, which the kernel counts for each of them.
+                parts = [trees.proportional_kib(pid) for pid in pids]
+                resident = sum(
+                    trees.resident_kib(pid) if part is None else part for pid, part in zip(pids, parts, strict=True)
+                )
             run.environment.record_resident(resident)
             if resident > run.environment.memory_kib:
                 run.killed_for_memory = True
@@ -641,9 +668,11 @@ def _ending(wait_status: int | None) -> tuple[int, int, int]:
 
 
 def main() -> None:
-    """`argv`: the descriptor of the server's socket, and the settings."""
+    """`argv`: the descriptor of the server's socket, the settings, and a place that is there already (`Ground`)."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(sock.fileno(), False)
+    settings = Settings.load(sys.argv[2])
+    ground = Ground(settings, place=sys.argv[3] if len(sys.argv) > 3 else "")
+    ground.enter(sock.fileno())
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    spawner = Spawner(sock, Settings.load(sys.argv[2]))
-    spawner.run()
+    Spawner(sock, settings, ground).run()

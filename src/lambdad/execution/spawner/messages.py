@@ -84,10 +84,12 @@ FORMS = {
     # only where there are extensions, which outlive the runtime for a while
     PART_ENDED: "sisiiii",
     BOUND: "is",  # sequence, text (empty: fine)
-    # sequence, mode, argv, environ, working directory, uid, open files, memory bytes, flags, extensions, their environ;
+    # sequence, mode, argv, environ, working directory, uid, open files, tasks (0: no limit of its own), bytes of one
+    # file (0: no limit), memory bytes, flags, extensions, their environ, with Landlock: paths that may be read, paths
+    # that may be written;
     # descriptors: status socket, output, then as the flags say: frames, output of extensions, task, layers, tmp,
     # hosts, memory events (three); then cgroup.procs files, the last one the freezer's if the flags say so
-    FORK: "isllsiiiill",
+    FORK: "isllsiiiiiillll",
     REAP: "i",  # pid
     STARTED: "isl",  # pid, Python's version, names of the modules loaded
     FORKED: "ii",  # sequence, pid

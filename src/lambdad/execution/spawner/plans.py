@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .environments import Environment
 from .isolation import mounts, syscalls
+from .reach import Reach, interpreter_paths
 from .settings import Settings
 from .zygotes import ZygoteKind, ZygoteProcess, python_version, supports_sdk
 
@@ -106,6 +107,9 @@ class Order:
     wrapped: bool = False
     shown_program: str = ""
     """The program as the function knows it; without namespaces `argv` has where it really is."""
+    readable: list[str] = field(default_factory=list)
+    writable: list[str] = field(default_factory=list)
+    """For Landlock; both empty without it."""
     wanted_sdk: ZygoteKind | None = None
     """A zygote worth starting for the next environments of this function."""
     extensions: list[str] = field(default_factory=list)
@@ -123,8 +127,14 @@ class _Code:
 class Plans:
     """Turns plans into orders; remembers what it has seen of each function's code."""
 
-    def __init__(self, settings: Settings, portable_runtime: Callable[[str, tuple[str, ...]], str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        portable_runtime: Callable[[str, tuple[str, ...]], str],
+        reach: Reach | None = None,
+    ) -> None:
         self._settings = settings
+        self._reach = reach
         self._portable_runtime = portable_runtime
         self._codes: OrderedDict[tuple[str, ...], _Code] = OrderedDict()
         self._layers: dict[tuple[str, ...], Path] = {}
@@ -228,35 +238,58 @@ class Plans:
 
     def _move_out(self, plan: Plan, order: Order, environment: Environment, variables: dict[str, str]) -> None:
         """Without a root of its own, an environment's files are where the host has them."""
-        runtime_place = self._settings.node_runtime_dir
+        reach = self._reach
+        task_dir, layer_dirs, runtime_place = plan.task_dir, plan.layer_dirs, self._settings.node_runtime_dir
+        if reach is not None:
+            reach.check_interpreter(plan.interpreter)
+            task_dir = reach.shown(task_dir, plan.environment_id)
+            layer_dirs = [reach.shown(path, plan.environment_id) for path in layer_dirs]
+            runtime_place = reach.shown(runtime_place) if runtime_place else ""
         if plan.interpreter and _is_python(plan.interpreter):
             runtime_place = self._portable_runtime(plan.interpreter, tuple(plan.runtime_files))
         prefix = os.path.dirname(os.path.dirname(os.path.realpath(plan.interpreter))) if plan.interpreter else ""
-        moved = {"/var/task": plan.task_dir, "/var/runtime": runtime_place}
-        if plan.layer_dirs:
-            moved["/opt"] = plan.layer_dirs[-1]
+        moved = {"/var/task": task_dir, "/var/runtime": runtime_place}
+        if layer_dirs:
+            moved["/opt"] = layer_dirs[-1]
         if prefix:
             moved["/var/lang"] = prefix
         order.argv = [_moved(text, moved) for text in order.argv]
-        order.directory = plan.task_dir
+        order.directory = task_dir
         for name in ("LAMBDA_TASK_ROOT", "PWD"):
-            variables[name] = plan.task_dir
+            variables[name] = task_dir
         variables["LAMBDA_RUNTIME_DIR"] = runtime_place
         variables["TMPDIR"] = str(environment.tmp)
         for name in (*_SEARCHED, _WRAPPER):
             if name in variables:
                 variables[name] = ":".join(_moved(part, moved) for part in variables[name].split(":"))
         if plan.runtime_kind == "python":
-            places = [f"{plan.task_dir}=/var/task", f"{prefix}=/var/lang", f"{runtime_place}=/var/runtime"]
-            places += [f"{path}=/opt" for path in plan.layer_dirs]
+            places = [f"{task_dir}=/var/task", f"{prefix}=/var/lang", f"{runtime_place}=/var/runtime"]
+            places += [f"{path}=/opt" for path in layer_dirs]
             variables["_LAMBDAD_PLACES"] = "\n".join(places)
-        elif plan.runtime_kind == "official" and plan.layer_dirs:
-            variables["_LAMBDAD_LAYERS"] = ":".join(reversed(plan.layer_dirs))
+        elif plan.runtime_kind == "official" and layer_dirs:
+            variables["_LAMBDAD_LAYERS"] = ":".join(reversed(layer_dirs))
         order.environ = [f"{name}={value}" for name, value in variables.items()]
-        order.extensions = [_extension_outside(plan, program) for program in plan.extensions]
+        order.extensions = [_extension_outside(layer_dirs, program) for program in plan.extensions]
         theirs = dict(item.partition("=")[::2] for item in plan.extension_environ)
         theirs |= {name: variables[name] for name in ("PWD", "TMPDIR", *_SEARCHED) if name in variables}
         order.extension_environ = [f"{name}={value}" for name, value in theirs.items()]
+        if reach is not None:
+            order.readable = [
+                *reach.system.readable,
+                *interpreter_paths(plan.interpreter, is_python=_is_python(plan.interpreter)),
+                *self._runtime_files(runtime_place),
+                task_dir,
+                *layer_dirs,
+            ]
+            order.writable = [*reach.system.writable, str(environment.tmp)]
+
+    @staticmethod
+    def _runtime_files(place: str) -> list[str]:
+        """The runtime's directory and, where it is one of links, what they lead to."""
+        if not place:
+            return []
+        with os.scandir(place) as entries:
+            return [place, *(os.path.realpath(entry.path) for entry in entries if entry.is_symlink())]
 
 
 def _moved(text: str, moved: dict[str, str]) -> str:
@@ -266,10 +299,10 @@ def _moved(text: str, moved: dict[str, str]) -> str:
     return text
 
 
-def _extension_outside(plan: Plan, program: str) -> str:
+def _extension_outside(layer_dirs: list[str], program: str) -> str:
     """Where an extension of /opt is on the host: in the last layer that has it."""
     below = program[len("/opt") :]
-    found = [layer + below for layer in plan.layer_dirs if os.path.exists(layer + below)]
+    found = [layer + below for layer in layer_dirs if os.path.exists(layer + below)]
     return found[-1] if found else program
 
 

@@ -11,7 +11,7 @@ class Settings:
     """Passed as JSON on the spawner's command line; there is nothing secret in it."""
 
     isolation: str = "auto"
-    """`auto`: the strongest tier that works here. `off`: the portable tier."""
+    """`auto`: the strongest tier that works here. `T1`, `T2`, `T3`: no higher one than this. `off`: T0."""
     zygotes: bool = True
     forks_per_zygote: int = 500
     """A zygote's children share its hash seed and address layout, so it is replaced after so many."""
@@ -27,9 +27,6 @@ class Settings:
     """`shares`, `quota` or `off`: how CPU time follows the memory size."""
     freezers: tuple[int, ...] = (2, 1)
     """Versions of control groups that may freeze environments, best first; signals where none can."""
-    first_uid: int = 1_900_000_000
-    """Above what distributions and container engines hand out."""
-    uids: int = 4_096
     open_files: int = 1_024
     tasks: int = 1_024
     """Processes and threads of one environment (AWS Lambda developer guide)."""

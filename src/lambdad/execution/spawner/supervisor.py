@@ -3,6 +3,7 @@
 Forked from a zygote. With namespaces it is pid 1 of the environment, so its end takes every process of the
 environment with it; the function is never pid 1, which would survive its own SIGKILL and would have to reap. Without
 namespaces it is the subreaper of the environment's processes, and kills what the runtime left behind.
+With a user namespace the function is an ordinary user of an inner one; with Landlock it gives up all files but its own.
 Runs on Python 3.8 and newer.
 """
 
@@ -15,11 +16,12 @@ import os
 import resource
 import signal
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import messages
-from .isolation import network, syscalls
+from .isolation import landlock, network, syscalls, user_namespace
 
 HAS_FRAMES = 1
 HAS_TASK = 2
@@ -34,6 +36,8 @@ HAS_FREEZER = 1024
 OWN_NETWORK = 2048
 UNBOUND = 4096
 """The runtime waits for its function, whose code comes later; until then nothing of a user's runs."""
+USER_NAMESPACE = 8192
+LANDLOCK = 16384
 
 FRAMES_DESCRIPTOR = 3
 _SAFE_DESCRIPTOR = 64
@@ -59,12 +63,19 @@ class Order:
         self.directory: str = values[4]
         self.uid: int = values[5]
         self.open_files: int = values[6]
-        self.memory_bytes: int = values[7]
+        self.tasks: int = values[7]
+        """How many processes and threads its user may have; 0 where that user is not its own."""
+        self.file_bytes: int = values[8]
+        """How large one file may become; 0 where something else limits /tmp."""
+        self.memory_bytes: int = values[9]
         """Where the kernel is to tell that the environment's memory has passed it."""
-        self.flags: int = values[8]
-        self.extensions: list[str] = values[9]
+        self.flags: int = values[10]
+        self.extensions: list[str] = values[11]
         """Programs that run beside the runtime."""
-        self.extension_environ: list[str] = values[10]
+        self.extension_environ: list[str] = values[12]
+        self.readable: list[str] = values[13]
+        self.writable: list[str] = values[14]
+        """With Landlock: the only paths, with all below them, that the function can read or change."""
         self.seccomp = seccomp
         self.descriptors = descriptors
         waiting = list(descriptors)
@@ -83,6 +94,8 @@ class Order:
         self.freezer = waiting.pop() if self.has(HAS_FREEZER) else -1
         """Joined by what the supervisor starts, not by itself: it has to work while they are frozen."""
         self.groups = waiting
+        self.kept: list[int] = []
+        """What the supervisor holds until its end."""
 
     def _take(self, waiting: list[int], flag: int) -> int:
         return waiting.pop(0) if self.flags & flag else -1
@@ -144,6 +157,9 @@ def _supervise(order: Order, null: int, python_main: PythonMain | None) -> None:
     runtime = os.fork()
     if runtime == 0:
         _become_runtime(order, null, tell_end, python_main)
+    if order.has(LANDLOCK):
+        # The rule for it is bound to what the kernel has cached of it, which stays only while somebody holds it.
+        order.kept = [os.open(f"/proc/{pid}", os.O_PATH | os.O_CLOEXEC) for pid in (runtime, *extensions)]
     waiting = _settle_down(order, null, told_end, waiting)
     failure = os.read(3, messages.MAXIMUM_SIZE)
     os.close(3)
@@ -157,13 +173,15 @@ def _supervise(order: Order, null: int, python_main: PythonMain | None) -> None:
         control, event, counter = order.events
         with contextlib.suppress(OSError):
             os.write(control, f"{event} {counter} {order.memory_bytes}".encode())
-        syscalls.close_range(5)
+            os.write(event, (1).to_bytes(8, sys.byteorder))  # it may have been passed before
+        for descriptor in order.events:
+            os.close(descriptor)
     if order.has(UNBOUND):
-        _await_code(order.uid)
+        _await_code(order)
     _wait(runtime, extensions, namespaces)
 
 
-def _await_code(uid: int) -> None:
+def _await_code(order: Order) -> None:
     """Attaches the code that the spawner hands over, then gives up the rights that this takes."""
     with socket.socket(fileno=os.dup(4)) as status:
         data, descriptors = messages.receive(status)
@@ -175,7 +193,7 @@ def _await_code(uid: int) -> None:
         if flags & HAS_LAYERS:
             _attach(descriptors.pop(0), "/opt")
         syscalls.close_range(5)
-        _give_up_rights(uid)
+        _give_up_rights(order)
     except OSError as error:
         _tell(4, messages.encode(messages.ATTACHED, str(error)))
         os._exit(1)
@@ -202,22 +220,27 @@ def _attach(tree: int, target: str) -> None:
 
 def _settle_down(order: Order, null: int, told_end: int, told_extensions: list[int]) -> list[int]:
     """The supervisor keeps the status socket and nothing else, and the rights of nobody, unless code is to come."""
-    kept = [told_end, order.status, *order.events, *told_extensions]
+    kept = [told_end, order.status, *order.events, *told_extensions, *order.kept]
     moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, _SAFE_DESCRIPTOR) for one in kept]
     for number in range(3):
         os.dup2(null, number)
     numbers = [os.dup2(one, number, inheritable=False) for number, one in enumerate(moved, start=3)]
     order.status, rest = numbers[1], numbers[2:]
-    order.events, waiting = rest[: len(order.events)], rest[len(order.events) :]
+    order.events, rest = rest[: len(order.events)], rest[len(order.events) :]
+    waiting = rest[: len(told_extensions)]
     syscalls.close_range(3 + len(numbers))
     if not order.has(UNBOUND):
-        _give_up_rights(order.uid)
+        _give_up_rights(order)
     return waiting
 
 
-def _give_up_rights(uid: int) -> None:
-    if uid:
-        _drop_to(uid)
+def _give_up_rights(order: Order) -> None:
+    if order.has(USER_NAMESPACE):
+        syscalls.drop_capabilities()
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    elif order.uid:
+        _drop_to(order.uid)
         # Changing the user has cleared it; and leaves the process undumpable, out of the function's reach.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -339,17 +362,27 @@ def _join_freezer(order: Order) -> None:
 def _restrict(order: Order) -> None:
     if order.has(NAMESPACES):
         os.setsid()
-    else:
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, order.open_files)
     _limit(resource.RLIMIT_STACK, _STACK_BYTES)
     _limit(resource.RLIMIT_MEMLOCK, _MEMLOCK_BYTES)
-    if order.uid:
+    if order.has(USER_NAMESPACE):
+        user_namespace.become(order.uid)
+    elif order.uid:
         _drop_to(order.uid)
+    if order.tasks:
+        _limit(resource.RLIMIT_NPROC, order.tasks)
+    if order.file_bytes:
+        _limit(resource.RLIMIT_FSIZE, order.file_bytes)
+    if not order.has(NAMESPACES):
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # changing the user would have cleared it
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     # Without this /proc/self would belong to root, and the function could not even list its own descriptors.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+    if order.has(LANDLOCK):
+        landlock.restrict(order.readable, order.writable)
+    elif order.has(NAMESPACES):
+        landlock.scope()
     if order.seccomp:
         syscalls.set_seccomp_filter(order.seccomp)
 

@@ -45,6 +45,8 @@ USUAL_ENVIRON = {
 }
 """What nearly every function has in its environment: set once here instead of in each of them. Nothing is wrong if one
 has something else."""
+WITHOUT_USER = 1
+"""Namespaces, but no user namespace: in one, a /proc may only be mounted while there is another."""
 
 
 class Zygote:
@@ -121,7 +123,8 @@ def python_zygote(argv: list[str]) -> NoReturn:
         sdk_models.preload()
     if namespaces:
         syscalls.unmount(own_place + "/lambdad_spawner")
-        syscalls.unmount("/proc")
+        if namespaces == WITHOUT_USER:
+            syscalls.unmount("/proc")
         syscalls.mount("", "/", "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
     os.environ.update(USUAL_ENVIRON)
     time.tzset()

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from . import messages
 from .isolation import mounts, syscalls
+from .reach import Reach
 from .settings import Settings
 from .zygote import Zygote
 
@@ -88,8 +89,21 @@ class ZygoteProcess:
 class ZygoteStarter:
     """Knows how to start zygotes on this machine."""
 
-    def __init__(self, settings: Settings, *, namespaces: bool, place: Path, seccomp: bytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        namespaces: bool,
+        user_namespaces: bool,
+        users: range,
+        place: Path,
+        seccomp: bytes,
+        reach: Reach | None,
+    ) -> None:
+        self._user_namespaces = user_namespaces
         self._settings = settings
+        self._users = users
+        self._reach = reach
         self._namespaces = namespaces
         self._place = place
         self._seccomp = seccomp
@@ -109,13 +123,11 @@ class ZygoteStarter:
             control, pid_namespace, seccomp = self._settle(sock)
             if self._namespaces:
                 syscalls.unshare(syscalls.CLONE_NEWNS)
-                users = range(self._settings.first_uid, self._settings.first_uid + self._settings.uids)
-                mounts.build(str(self._place), self._template(kind), users=users)
+                mounts.build(str(self._place), self._template(kind), users=self._users)
             if kind.is_python:
                 self._exec_python(kind, control, pid_namespace, seccomp)
             if self._namespaces:
-                syscalls.unmount("/proc")
-                mounts.seal()
+                mounts.seal(keep_proc=self._user_namespaces)
             Zygote(socket.socket(fileno=control), pid_namespace, self._seccomp, None).serve()
         except BaseException as error:
             message = f"zygote: {error!r}\n"
@@ -165,7 +177,8 @@ class ZygoteStarter:
             # The interpreter's own packages are not the function's: no site, no user site.
             program, flags = kind.interpreter, ["-s", "-S"]
             own_code, runtime = str(self._place / "own"), self.runtime_place(kind.interpreter)
-        numbers = [control, pid_namespace, seccomp, int(kind.with_sdk), int(self._namespaces)]
+        namespaces = int(self._namespaces) + int(self._user_namespaces)
+        numbers = [control, pid_namespace, seccomp, int(kind.with_sdk), namespaces]
         start = f"import sys; sys.path.insert(0, {own_code!r}); from {name}.zygote import python_zygote; "
         start += f"python_zygote({[*map(str, numbers), own_code, runtime]!r})"
         environ = {**_CHILD_ENVIRON, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -201,9 +214,10 @@ class ZygoteStarter:
         place = self._place / name
         if not place.exists():
             place.mkdir()
+            place.chmod(0o755)
             kind = ZygoteKind(interpreter, is_python=True, shows_python=True, also=also)
             for name, source in self.runtime_files(kind).items():
-                (place / name).symlink_to(source)
+                (place / name).symlink_to(self._reach.shown(source) if self._reach is not None else source)
             own = self._place / "own"
             own.mkdir(exist_ok=True)
             if not (own / "lambdad_spawner").exists():

@@ -52,19 +52,25 @@ class Group:
 
     def killed_for_memory(self) -> bool:
         """Whether the kernel has killed a process of the group since this was last asked."""
+        seen, self._kills_seen = self._kills_seen, self._count_kills()
+        return self._kills_seen > seen
+
+    def has_killed(self) -> bool:
+        """The same, without taking it as told."""
+        return self._count_kills() > self._kills_seen
+
+    def _count_kills(self) -> int:
         if not self.memory:
-            return False
+            return 0
         name = "memory.events" if self.version == 2 else "memory.oom_control"
-        kills = 0
         try:
             with open(f"{self.memory}/{name}") as counters:
                 for line in counters:
                     if line.startswith("oom_kill "):
-                        kills = int(line.split()[1])
+                        return int(line.split()[1])
         except OSError:
-            return False
-        seen, self._kills_seen = self._kills_seen, kills
-        return kills > seen
+            pass
+        return self._kills_seen
 
     def remove(self) -> bool:
         """False while processes of the group are still going away."""

@@ -21,6 +21,7 @@ class MemoryGuard:
         self._group = group
         self._limit = limit_bytes
         self._tmp = tmp
+        """Where its tmpfs is; empty if /tmp is a directory, which is not charged."""
         self._high = limit_bytes
         self._usage = os.open(
             f"{group.memory}/{'memory.current' if group.version == 2 else 'memory.usage_in_bytes'}",
@@ -28,11 +29,14 @@ class MemoryGuard:
         )
         self.descriptor = -1
         self.is_above = False
-        """The group holds more than the memory size, which page cache or /tmp may explain: look again soon."""
+        """Look again soon: the group holds more than the memory size, which page cache or /tmp may explain, or the
+        kernel does not watch yet."""
         self._control = f"{group.memory}/cgroup.event_control"
         if group.version == 1 and os.path.exists(self._control):
             self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._is_armed = False
+        self._is_confirmed = False
+        """The kernel watches: the supervisor raises the event once itself when it does."""
 
     def arm(self) -> list[int]:
         """Descriptors for the environment's supervisor, which asks the kernel for the event; empty if it was done.
@@ -41,7 +45,7 @@ class MemoryGuard:
         """
         if self.descriptor < 0 or self._is_armed:
             return []
-        self._is_armed = True
+        self._is_armed = self.is_above = True
         return [os.open(self._control, os.O_WRONLY | os.O_CLOEXEC), os.dup(self.descriptor), os.dup(self._usage)]
 
     @property
@@ -52,14 +56,18 @@ class MemoryGuard:
         """Takes the event that made the descriptor readable."""
         try:
             os.eventfd_read(self.descriptor)
+            self._is_confirmed = True
         except BlockingIOError:
             return
 
     def is_exceeded(self) -> bool:
         """Whether the function uses more than its memory size now."""
         usage = int(os.pread(self._usage, 32, 0))
-        self.is_above = usage > self._limit
-        if not self.is_above:
+        is_above = usage > self._limit
+        self.is_above = is_above or (self._is_armed and not self._is_confirmed)
+        if self._group.has_killed():  # one process, which is not all that the limit is for
+            return True
+        if not is_above:
             return False
         in_tmp = self._bytes_in_tmp()
         if self._group.version == 2:
@@ -67,6 +75,8 @@ class MemoryGuard:
         return usage - in_tmp - self._page_cache() > self._limit
 
     def _bytes_in_tmp(self) -> int:
+        if not self._tmp:
+            return 0
         blocks = os.statvfs(self._tmp)
         return (blocks.f_blocks - blocks.f_bfree) * blocks.f_frsize
 

@@ -95,8 +95,13 @@ def build(place: str, template: Template, *, users: range) -> None:
     os.chdir("/")
 
 
-def seal() -> None:
-    """Makes the root itself read-only, once the zygote is ready."""
+def seal(*, keep_proc: bool) -> None:
+    """Makes the root itself read-only, once the zygote is ready.
+
+    In a user namespace the kernel lets an environment mount its /proc only where there is one already.
+    """
+    if not keep_proc:
+        syscalls.unmount("/proc")
     syscalls.mount("", "/", "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
 
 

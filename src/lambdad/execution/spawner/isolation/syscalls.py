@@ -12,6 +12,7 @@ import os
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
@@ -33,6 +34,7 @@ MOUNT_ATTR_NODEV = 0x4
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -43,6 +45,7 @@ _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION_3 = 0x20080522
 
 # Numbers given out since Linux 5.2 are the same on every architecture; older ones are not.
 _OPEN_TREE = 428
@@ -63,6 +66,10 @@ class _MountAttr(ctypes.Structure):
     ]
 
 
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
 class _SockFilterProgram(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
@@ -74,7 +81,8 @@ def _check(result: int, name: str) -> int:
     return result
 
 
-def _syscall(name: str, number: int, *arguments: object) -> int:
+def syscall(name: str, number: int, *arguments: object) -> int:
+    """Calls by number; `name` is for the error."""
     return _check(int(_libc.syscall(ctypes.c_long(number), *arguments)), name)
 
 
@@ -106,7 +114,7 @@ def unmount(target: str) -> None:
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    _syscall("pivot_root", _PIVOT_ROOT[os.uname().machine], os.fsencode(new_root), os.fsencode(put_old))
+    syscall("pivot_root", _PIVOT_ROOT[os.uname().machine], os.fsencode(new_root), os.fsencode(put_old))
 
 
 def open_tree(path: str, attributes: int, *, recursive: bool = False) -> int:
@@ -116,11 +124,11 @@ def open_tree(path: str, attributes: int, *, recursive: bool = False) -> int:
     not exist. Mounts below `path` are only taken along if `recursive`. Needs Linux 5.12.
     """
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
-    descriptor = _syscall("open_tree", _OPEN_TREE, ctypes.c_int(_AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
+    descriptor = syscall("open_tree", _OPEN_TREE, ctypes.c_int(_AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
     if attributes:
         wanted = _MountAttr(attr_set=attributes)
         try:
-            _syscall(
+            syscall(
                 "mount_setattr",
                 _MOUNT_SETATTR,
                 ctypes.c_int(descriptor),
@@ -137,7 +145,7 @@ def open_tree(path: str, attributes: int, *, recursive: bool = False) -> int:
 
 def move_mount(descriptor: int, target: str) -> None:
     """Attaches a detached mount on `target`."""
-    _syscall(
+    syscall(
         "move_mount",
         _MOVE_MOUNT,
         ctypes.c_int(descriptor),
@@ -151,7 +159,7 @@ def move_mount(descriptor: int, target: str) -> None:
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     """Closes every descriptor from `first` to `last`."""
     try:
-        _syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(0))
+        syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(0))
     except OSError:  # Linux before 5.9
         os.closerange(first, min(last, 4095) + 1)
 
@@ -165,3 +173,15 @@ def set_seccomp_filter(program: bytes) -> None:
     holder = _SockFilterProgram(len(program) // 8, program)
     result = _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(holder), 0, 0)
     _check(result, "seccomp")
+
+
+def drop_capabilities() -> None:
+    """Gives up every capability, and that any program could give one back."""
+    for number in range(64):
+        try:
+            prctl(PR_CAPBSET_DROP, number)
+        except OSError:  # past the last one that the kernel knows
+            break
+    nothing = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
+    header = _CapabilityHeader(version=_CAPABILITY_VERSION_3)
+    _check(_libc.capset(ctypes.byref(header), nothing), "capset")
