@@ -2,11 +2,11 @@
 
     server ── client.py ═ messages ═ main.py (spawner) ═ messages ═ zygote.py ── fork ── supervisor.py ── runtime
 
-Tiers, found out by trying (`ground.py`, `isolation/probe.py`); why a higher one does not work: `isolation/obstacles.py`:
+Tiers, found out by trying (`ground.py`, `isolation/probe.py`); `isolation/obstacles.py` tells why one does not work:
 
 - T3, as root: each environment has mount, pid, IPC and host name namespaces, a root of its own (/var/task and /opt
   read-only, /tmp a tmpfs of its size), a user id of its own, a system call filter, control groups for memory and tasks.
-- T2, as any user: the same inside a user namespace, which the spawner enters at its start (`isolation/user_namespace.py`);
+- T2, as any user: the same in a user namespace, which the spawner enters at its start (`isolation/user_namespace.py`);
   instead of a user id, each environment has an inner user namespace, by which the kernel also counts its tasks. Control
   groups where the user may make some; else memory is measured every 50 ms.
 - T1, without namespaces: Landlock leaves an environment its code, layers, runtime, the system's programs and a private
