@@ -34,6 +34,8 @@ class Ground:
         self.users: Users | None = None
         """Each environment has a user of its own; None: they share the server's, or have user namespaces."""
         self._is_inside = bool(place)
+        self._proc_outside = -1
+        """The /proc of before this process entered namespaces of its own."""
         self._bubblewrap = ""
         self._program = sys.executable
         self.place = Path(place) if place else _make_place(settings)
@@ -86,12 +88,25 @@ class Ground:
             start = [self._program, *sys.orig_argv[1:], str(self.place)]
             command = probe.bubblewrap(self._bubblewrap)
             os.execv(command[0], [*command, *start])  # noqa: S606 - that is the way in
+        self._proc_outside = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         user_namespace.enter()
         child = os.fork()
         if child:
             _wait_outside(child)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         user_namespace.settle()
+
+    def pid_outside(self, pid: int, pid_descriptor: int) -> int:
+        """A process's id as the server sees it; `pid` itself where that cannot be told (behind bubblewrap)."""
+        if self._proc_outside < 0:
+            return pid
+        path = f"self/fdinfo/{pid_descriptor}"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc_outside)
+            with open(descriptor) as info:
+                return next((int(line.split()[1]) for line in info if line.startswith("Pid:")), pid)
+        except OSError:
+            return pid
 
     def _choose(self, settings: Settings) -> int:
         highest, root, uid = HIGHEST[settings.isolation], self.place / "root", FIRST

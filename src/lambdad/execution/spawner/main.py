@@ -468,9 +468,9 @@ class Spawner:
         self._link.tell(
             messages.LAUNCHED,
             run.sequence,
-            run.pid,
+            self._ground.pid_outside(run.pid, run.pid_descriptor),
             environment.id,
-            environment.uid,
+            0 if self._ground.user_namespaces else environment.uid,
             freezer_version,
             int(has_listener),
             descriptors=descriptors,
