@@ -32,7 +32,10 @@ def check_in(tx: Transaction, function_arn: str, caller: ServiceCaller) -> None:
     if decision is Decision.DENY:
         raise policy_denies(caller.service, ACTION, function_arn)
     refusal = no_policy_allows(caller.service, ACTION, function_arn)
-    raise AccessDenied(f"{refusal.message}. This adds it: {_command(target, caller)}")
+    hint = ""
+    if target.qualifier == LATEST:  # AWS: "We currently do not support adding policies for $LATEST."
+        hint = f"No permission is for $LATEST: make {target.unqualified_arn} the target. "
+    raise AccessDenied(f"{refusal.message}. {hint}This adds it: {_command(target, caller)}")
 
 
 def _command(target: FunctionReference, caller: ServiceCaller) -> str:
