@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -154,6 +155,25 @@ def test_doctor_names_a_data_folder_that_cannot_be(tmp_path):
     status, found = findings("--port", "0", "--data", str(tmp_path / "file" / "data"))
     assert status == 1
     assert "--data" in found["data folder"]["remedy"]
+
+
+@pytest.mark.parametrize(("is_resolved", "status"), [(True, "ok"), (False, "note")])
+def test_doctor_tells_whether_names_of_function_urls_are_resolved(monkeypatch, is_resolved: bool, status: str):
+    asked = []
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
+        if not host.startswith("id."):
+            return resolve(host, *arguments, **options)
+        asked.append(host)
+        if not is_resolved:
+            raise socket.gaierror(-2, "Name or service not known")
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    _, found = findings("--port", "0", "--hostname", "*.lambda.example.org")
+    assert asked == ["id.lambda-url.us-east-1.lambda.example.org"]
+    assert found["function URLs"]["status"] == status
 
 
 def test_doctor_warns_of_misspelt_variables(monkeypatch):

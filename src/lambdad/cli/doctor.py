@@ -136,6 +136,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         "strict": "strict: only keys made with `lambdad keys create`",
     }[settings.auth]
     yield Finding(topic=topic, name="access", status="ok", detail=access)
+    yield _names_of_urls(settings, topic)
     for name in config.unknown_variables():
         yield Finding(
             topic=topic,
@@ -144,6 +145,22 @@ def _server(settings: Settings) -> Iterator[Finding]:
             detail=f"{name} is set, but there is no such setting",
             remedy="unset it; `lambdad up --help` lists every variable",
         )
+
+
+def _names_of_urls(settings: Settings, topic: str) -> Finding:
+    """Whether the names of function URLs are resolved here; browsers and curl resolve those below localhost alone."""
+    served = settings.hostnames[0].removeprefix("*.") if settings.hostnames else "localhost"
+    try:
+        socket.getaddrinfo(f"id.lambda-url.{settings.region}.{served}", None)
+    except OSError:
+        return Finding(
+            topic=topic,
+            name="function URLs",
+            status="note",
+            detail=f"this machine does not resolve names below {served}; curl and browsers do that for localhost",
+            remedy="call function URLs by their path, /_lambdad/urls/ID/, where a client cannot find the name",
+        )
+    return Finding(topic=topic, name="function URLs", status="ok", detail=f"names below {served} are resolved")
 
 
 def _isolation(settings: Settings) -> Iterator[Finding]:
