@@ -10,7 +10,7 @@ import pytest
 
 from lambdad.domain.errors import ServiceError
 from lambdad.http.messages import Request
-from lambdad.wire import limits, s3
+from lambdad.wire import aws_chunked, limits, s3
 from lambdad.wire.access.hosts import HostNames
 
 
@@ -84,7 +84,7 @@ def test_signed_chunks():
 )
 def test_broken_chunks(body: bytes):
     with pytest.raises(ServiceError) as caught:
-        s3.unchunked(body)
+        aws_chunked.read(body)
     assert caught.value.code == "InvalidChunkSizeError"
 
 

@@ -3,7 +3,7 @@
 Buckets are named in the path or in the host (`BUCKET.localhost`, `BUCKET.s3.localhost`, `BUCKET.s3.REGION.localhost`).
 Bodies may come in the content coding `aws-chunked`, with signatures of their chunks and checksums behind them (AWS:
 S3 user guide, "Signature calculations… multiple chunks"). What is behind the edge gets the bucket in the path and
-the plain body, whose checksums were compared. Signatures of single chunks are not checked: the one of the head is.
+the plain body, whose checksums were compared.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import replace
 
 from lambdad.domain.errors import ServiceError
 from lambdad.http.messages import Request
+from lambdad.wire import aws_chunked
 
 SIGNING_NAMES = frozenset({"s3", "s3express"})
 STREAMING = "STREAMING-"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-_CHUNK_HEAD_BYTES = 1024
 
 _ENDPOINT = re.compile(r"s3(\.dualstack)?([.-][a-z]{2}(-[a-z]+)+-\d)?", re.ASCII)
 """What may stand between the bucket and the server's own name."""
@@ -44,7 +44,8 @@ def plain(request: Request, subdomain: str = "") -> Request:
     bucket = bucket_of(subdomain)
     headers, body = dict(request.headers), request.body
     if headers.get("x-amz-content-sha256", "").startswith(STREAMING):
-        body, trailers = unchunked(body)
+        chunked = aws_chunked.read(body)
+        body, trailers = chunked.content, chunked.trailers
         declared = headers.pop("x-amz-decoded-content-length", "")
         if declared.isdigit() and int(declared) != len(body):
             raise ServiceError(
@@ -87,34 +88,6 @@ def too_large(limit_bytes: int) -> ServiceError:
     )
 
 
-def unchunked(body: bytes) -> tuple[bytes, dict[str, str]]:
-    """The content and the trailers of a body in the coding `aws-chunked`. Raises ServiceError for a broken one."""
-    parts: list[bytes] = []
-    place = 0
-    while True:
-        end = body.find(b"\r\n", place, place + _CHUNK_HEAD_BYTES)
-        size_text = body[place:end].partition(b";")[0] if end >= 0 else b""
-        if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size_text):
-            raise _broken()
-        size, place = int(size_text, 16), end + 2
-        if size == 0:
-            return b"".join(parts), _trailers(body[place:])
-        if body[place + size : place + size + 2] != b"\r\n":
-            raise _broken()
-        parts.append(body[place : place + size])
-        place += size + 2
-
-
-def _trailers(rest: bytes) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in rest.split(b"\r\n"):
-        name, colon, text = line.partition(b":")
-        if colon:
-            # Some clients end the last trailer with a bare line feed.
-            found[name.decode("latin-1").strip().lower()] = text.decode("latin-1").strip()
-    return found
-
-
 def _compare_checksums(headers: Mapping[str, str], body: bytes) -> None:
     given = headers.get("content-md5")
     if given is not None and given != _base64(hashlib.md5(body, usedforsecurity=False).digest()):
@@ -128,9 +101,3 @@ def _compare_checksums(headers: Mapping[str, str], body: bytes) -> None:
 
 def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode("ascii")
-
-
-def _broken() -> ServiceError:
-    return ServiceError(
-        "InvalidChunkSizeError", "The body is not in the content coding aws-chunked, which was announced."
-    )

@@ -16,7 +16,7 @@ from typing import Protocol
 from lambdad.domain.credentials import KnownKey, TemporaryKeys, root_arn
 from lambdad.domain.identity import Caller
 from lambdad.http.messages import Request
-from lambdad.wire.access import sigv2, sigv4
+from lambdad.wire.access import sigv2, sigv4, sigv4_chunks
 from lambdad.wire.access.errors import (
     ExpiredToken,
     MissingAuthenticationToken,
@@ -94,6 +94,8 @@ class Gate:
             sigv2.verify(request, signature, key.secret)
         else:
             sigv4.verify(request, signature, key.secret)
+            if scope.service == "s3" and sigv4_chunks.are_signed(request):
+                sigv4_chunks.verify(request, signature, key.secret)
         return _caller(key.account, scope.region, key.access_key_id, key.arn, key.user_id), scope.service
 
     def _key_of(self, signature: sigv4.Signature | sigv2.PresignedV2) -> KnownKey | None:
