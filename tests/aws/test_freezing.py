@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.aws.deploying import Deployer
+from tests.aws.test_limits import process_tree
 from tests.running import RunningServer
 
 PYTHON = """
@@ -99,3 +101,27 @@ def test_a_frozen_function_times_out_and_starts_anew(deploy: Deployer) -> None:
     deploy.invoke(deploy(SLEEPING), 0.2)
     assert "Task timed out after 1.00 seconds" in deploy.invoke(name, "stop")["Payload"].decode()
     assert deploy.invoke(name, "anew")["Payload"] == b'"anew"'
+
+
+def test_nothing_frozen_outlives_a_killed_server(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path, "--freeze-after", "0.02")
+    server.create_function("frozen", PYTHON)
+    server.create_function("waiting", SLEEPING)
+    client = server.client("lambda")
+    client.invoke(FunctionName="frozen")
+    client.invoke(FunctionName="waiting", Payload=b"0.2")
+    tree = process_tree(server.process.pid)
+    assert len(tree) >= 5
+    server.stop(signal.SIGKILL)
+    end = time.monotonic() + 10
+    while any(is_alive(pid) for pid in tree):
+        assert time.monotonic() < end
+        time.sleep(0.01)  # the ends of other processes raise no signal here
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return False
+    return state != "Z"

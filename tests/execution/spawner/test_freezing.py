@@ -132,6 +132,21 @@ async def test_sending_oneself_sigcont_does_not_help(frozen_by: Bench) -> None:
     assert await standing_still(frozen_by, runtime, other) == ""
 
 
+async def test_every_tier_freezes(any_bench: Bench) -> None:
+    code = any_bench.code(TICKING)
+    runtime, other = await any_bench.start(task_dir=code), await any_bench.start(task_dir=code)
+    for each in (runtime, other):
+        await each.invoke("tick")
+        await ticks(each)
+    runtime.process.freeze()
+    assert await standing_still(any_bench, runtime, other) == ""
+    runtime.process.thaw()
+    await ticks(runtime)
+    runtime.process.freeze()
+    runtime.process.kill()
+    assert (await runtime.exit()).signal == 9
+
+
 async def test_one_that_stops_itself_can_still_be_killed(any_bench: Bench) -> None:
     runtime = await any_bench.start(TICKING)
     answer = asyncio.create_task(runtime.invoke("stop yourself"))

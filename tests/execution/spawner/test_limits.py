@@ -103,6 +103,27 @@ def handler(event, context):
 
 
 @needs_root
+async def test_tmp_holds_a_limited_number_of_files(bench: Bench) -> None:
+    source = """
+import errno
+def handler(event, context):
+    count = 0
+    try:
+        while count < 100_000:
+            open(f"/tmp/{count}", "x").close()
+            count += 1
+    except OSError as error:
+        return [errno.errorcode[error.errno], count]
+"""
+    runtime = await bench.start(source, tmp_mb=64)
+    answer = await runtime.invoke()
+    assert answer is not None
+    error, count = answer
+    assert error == "ENOSPC"
+    assert 16_000 < count <= 64 * 256
+
+
+@needs_root
 async def test_a_fork_bomb_is_stopped(bench: Bench) -> None:
     source = """
 import errno, os, time

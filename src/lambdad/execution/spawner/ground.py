@@ -161,9 +161,12 @@ class Ground:
         return groups
 
     def _find_freezers(self, settings: Settings) -> freezer.Freezers | None:
-        if self.groups is None:
-            return None
-        return freezer.Freezers(self.place.name, self.groups, settings.freezers)
+        freezers = None
+        if self.groups is not None:
+            freezers = freezer.Freezers(self.place.name, self.groups, settings.freezers)
+        if not self.is_off and (freezers is None or freezers.version == 0):
+            self.missing.append("no control group for freezing: idle environments are stopped by signals instead")
+        return freezers
 
     def _find_cpus(self, settings: Settings) -> cpu.Cpus | None:
         if self.groups is None:
