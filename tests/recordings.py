@@ -24,7 +24,7 @@ _ANYTHING = frozenset({"date", "datetime", "timestamp", "code-sha256"})
 # Placeholders that stand for another value each time.
 _EVER_NEW = (
     "<code-size>", "<location>", "<datetime>", "<timestamp:", "<approximate-first-receive-timestamp>",
-    "<approximate-arrival-timestamp>", "<approximate-creation-datetime>",
+    "<approximate-arrival-timestamp>", "<approximate-creation-datetime>", "<execution-start>",
 )  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def test_variables_that_lead_clients_to_this_very_server_are_no_rules(url: str):
     assert load({"port": "4567"}, {"AWS_ENDPOINT_URL_LAMBDA": url}).targets == {"lambda": url}
 
 
-@pytest.mark.parametrize("text", ["sqs", "sqs=", "sqs=q:9324", "dynamodb=aws", "arn:aws:sqs=aws", "sqs=http://q:x"])
+@pytest.mark.parametrize("text", ["sqs", "sqs=", "sqs=q:9324", "dynamo=aws", "arn:aws:sqs=aws", "sqs=http://q:x"])
 def test_targets_that_cannot_be(text: str):
     with pytest.raises(SettingsError, match=r"--target is .* PATTERN=ENDPOINT"):
         load({"target": (text,)}, {})

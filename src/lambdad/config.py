@@ -22,7 +22,7 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_ENDPOINT = f"http://127.0.0.1:{DEFAULT_PORT}"
 VARIABLE_PREFIX = "LAMBDAD_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
-TARGET_SERVICES = ("sqs", "sns", "events", "lambda", "s3")
+TARGET_SERVICES = ("sqs", "sns", "events", "lambda", "s3", "kinesis", "dynamodb")
 """Services that destinations and dead letters can be sent to outside of the server."""
 ISOLATION_TIERS = 4
 """T0 to T3."""
@@ -428,8 +428,9 @@ OPTIONS: tuple[Option, ...] = (
         parse=_target,
         default="",
         metavar="PATTERN=ENDPOINT",
-        help="Sends destinations and dead letters out of the server. PATTERN: a service (`sqs`, `sns`, `events`, "
-        "`lambda`, `s3`) or an ARN that may contain `*`; ENDPOINT: a URL, or `aws` for AWS itself.",
+        help="Sends destinations and dead letters out of the server, and reads event sources there. PATTERN: a service "
+        "(`sqs`, `sns`, `events`, `lambda`, `s3`, `kinesis`, `dynamodb`) or an ARN that may contain `*`; ENDPOINT: a "
+        "URL, or `aws` for AWS itself.",
         repeatable=True,
     ),
     Option(
@@ -553,6 +554,8 @@ def _endpoints(host: str, port: int, environ: Mapping[str, str]) -> dict[str, st
         name = f"AWS_ENDPOINT_URL_{'EVENTBRIDGE' if service == 'events' else service.upper()}"
         if service == "events" and not environ.get(name):
             name = "AWS_ENDPOINT_URL_EVENTS"  # also the service's name in botocore
+        if service == "dynamodb" and environ.get("AWS_ENDPOINT_URL_DYNAMODB_STREAMS"):
+            name = "AWS_ENDPOINT_URL_DYNAMODB_STREAMS"  # only streams are read
         if not (url := environ.get(name, "")):
             continue
         if not _is_url(url):

@@ -127,6 +127,17 @@ class UrlAnswered:
     """From the head of the request to the end of the answer."""
 
 
+@dataclass(slots=True, kw_only=True)
+class StreamBatchRead:
+    """A batch of a stream is about to be handed to its function; `age_ms` is that of its last record."""
+
+    account: str
+    region: str
+    function: str
+    qualifier: str
+    age_ms: float
+
+
 class Telemetry:
     """Hands events to whoever listens, at once and on the same thread."""
 
@@ -141,3 +152,4 @@ class Telemetry:
         self.url_answered: list[Callable[[UrlAnswered], None]] = []
         self.delivery_failed: list[Callable[[DeliveryFailed], None]] = []
         self.mapping_counted: list[Callable[[MappingCounted], None]] = []
+        self.stream_batch_read: list[Callable[[StreamBatchRead], None]] = []

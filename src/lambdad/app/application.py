@@ -25,7 +25,7 @@ from lambdad.app.endpoints import CODE_PATH, ClockReset, CodeDownload, Reset
 from lambdad.app.logs import LogStreams
 from lambdad.app.object_notifications import ObjectNotifications
 from lambdad.app.objects import Objects
-from lambdad.app.sources import EmbeddedQueues
+from lambdad.app.sources import FailedBatchTargets, SourceServices
 from lambdad.app.targets import Functions, QueueTarget, Topics
 from lambdad.clock import SystemClock
 from lambdad.config import Settings
@@ -279,7 +279,7 @@ class Application:
             catalog.load(key.account, key.region, key.name)
 
         neighbours = await self._start_neighbours(engine, invoker)
-        sources = await self._start_sources(plane, invoker, neighbours.sqs)
+        sources = await self._start_sources(engine, plane, invoker, neighbours)
 
         gate = Gate(AuthMode(settings.auth), keys, temporary)
         links = SignedLinks(await installation_secret(engine, "links"))
@@ -363,10 +363,20 @@ class Application:
         stack.push_async_callback(queue.stop)
         return _Neighbours(queue=queue, sqs=sqs, sns=sns, eventbridge=eventbridge)
 
-    async def _start_sources(self, plane: ControlPlane, invoker: Invoker, sqs: SqsService) -> Sources:
+    async def _start_sources(
+        self, engine: SqliteEngine, plane: ControlPlane, invoker: Invoker, neighbours: _Neighbours
+    ) -> Sources:
         """Pollers, and the mappings that they are run by."""
-        queues = EmbeddedQueues(sqs)
-        sources = Sources(FunctionCalls(invoker), self.clock, self.telemetry, queues=lambda _: queues)
+        services = SourceServices(neighbours.sqs, self._remote)
+        sources = Sources(
+            engine,
+            FunctionCalls(invoker),
+            self.clock,
+            self.telemetry,
+            queues=services.queues,
+            streams=services.stream,
+            failures=FailedBatchTargets(engine, neighbours.queue.targets, self._remote),
+        )
         self._stack.push_async_callback(sources.stop)
         plane.mappings.attach(sources)
         await plane.mappings.start()

@@ -59,8 +59,8 @@ class RemoteTargets:
     """
 
     def __init__(self, rules: Mapping[str, str], clock: Clock, clients: Clients | None = None) -> None:
-        self._services = {name: endpoint for name, endpoint in rules.items() if name in _SENDERS}
-        self._arns = [(_matcher(name), endpoint) for name, endpoint in rules.items() if name not in _SENDERS]
+        self._services = {name: endpoint for name, endpoint in rules.items() if name in _SERVICES}
+        self._arns = [(_matcher(name), endpoint) for name, endpoint in rules.items() if name not in _SERVICES]
         self._clock = clock
         self.clients = clients or Clients()
         self._slots = asyncio.Semaphore(THREADS)
@@ -72,12 +72,12 @@ class RemoteTargets:
     def endpoint_of(self, arn: str) -> str | None:
         """The URL that messages to the target go to, `aws` or `embedded`; None for those that the store takes."""
         service = _service_of(arn)
-        if service not in _SENDERS:
+        if service not in _SERVICES:
             return None
         for matches, endpoint in self._arns:
             if matches(arn):
                 return endpoint
-        return self._services.get(service, EMBEDDED if service == "s3" and self.clients.has_embedded else None)
+        return self._services.get(service, EMBEDDED if service in _FROM_EXTRA and self.clients.has_embedded else None)
 
     async def send(self, arn: str, message: OutgoingMessage) -> None:
         """Raises TargetRefused when the target has refused the message for good, whatever botocore raises otherwise."""
@@ -178,6 +178,12 @@ _SENDERS: dict[str, Callable[[Any, str, OutgoingMessage, datetime], None]] = {
     "lambda": _to_function,
     "s3": _to_bucket,
 }
+
+
+_SERVICES = frozenset({*_SENDERS, "kinesis", "dynamodb"})
+"""What rules can name. Of the last two the streams are read."""
+_FROM_EXTRA = frozenset({"s3", "kinesis", "dynamodb"})
+"""Embedded, if they are there, and not part of the store."""
 
 
 def _attributes(message: OutgoingMessage) -> dict[str, dict[str, str]]:

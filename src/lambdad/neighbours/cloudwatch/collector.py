@@ -32,6 +32,7 @@ from lambdad.telemetry import (
     EventEnded,
     MappingCounted,
     RecursionStopped,
+    StreamBatchRead,
     Telemetry,
     UnsignedCodeDeployed,
     UrlAnswered,
@@ -48,6 +49,7 @@ _SPILLOVER = "ProvisionedConcurrencySpilloverInvocations"
 _UNITS = {
     "Duration": "Milliseconds",
     "PostRuntimeExtensionsDuration": "Milliseconds",
+    "IteratorAge": "Milliseconds",
     "AsyncEventAge": "Milliseconds",
     "UrlRequestLatency": "Milliseconds",
 }
@@ -108,6 +110,7 @@ class Collector(Loop):
         telemetry.unsigned_code_deployed.append(self._unsigned_code_deployed)
         telemetry.mapping_counted.append(self._mapping_counted)
         telemetry.url_answered.append(self._url_answered)
+        telemetry.stream_batch_read.append(self._stream_batch_read)
         clock.on_advance(self._on_advance)
 
     # --- bumping ---
@@ -176,6 +179,11 @@ class Collector(Loop):
             bumps.counts["Url4xxCount" if event.status < 500 else "Url5xxCount"] += 1
         if len(bumps.url_latencies_ms) >= MAX_SAMPLES_IN_MEMORY:
             self.drain()
+
+    def _stream_batch_read(self, event: StreamBatchRead) -> None:
+        values = Statistics.of({round(event.age_ms, 2): 1.0})
+        for dimensions in function_dimensions(event.function, event.qualifier, ""):
+            self._add(event.account, event.region, "IteratorAge", dimensions, self._this_minute(), values)
 
     # --- storing ---
 
