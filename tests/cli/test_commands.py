@@ -181,6 +181,20 @@ def test_doctor_warns_of_misspelt_variables(monkeypatch):
     assert "LAMBDAD_PROT" in findings("--port", "0")[1]["variable"]["detail"]
 
 
+def test_doctor_tells_what_freezing_and_cpu_time_stand_on():
+    _, found = findings("--port", "0", "--isolation", "off")
+    assert found["freezing"]["detail"] == "between calls, by signals, which functions can notice"
+    assert found["CPU time"]["status"] == "note"
+    _, found = findings("--port", "0", "--isolation", "off", "--freeze-after", "off")
+    assert found["freezing"]["detail"].startswith("switched off")
+
+
+def test_doctor_refuses_a_quota_that_cannot_be_had():
+    status, found = findings("--port", "0", "--isolation", "off", "--cpu", "quota")
+    assert status == 1
+    assert "--cpu quota needs" in found["CPU time"]["remedy"]
+
+
 def test_doctor_shows_isolation_and_interpreters():
     _, found = findings("--port", "0", "--isolation", "off")
     assert found["tier"]["detail"].startswith("T0")

@@ -203,6 +203,39 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
         else "start lambdad as root, or from a systemd unit (also one of your user) with Delegate=yes, for exact "
         "limits of memory and processes",
     )
+    yield _freezing(settings, report)
+    yield _cpu_time(settings, report)
+
+
+def _freezing(settings: Settings, report: dict[str, Any]) -> Finding:
+    if settings.freeze_after_s is None:
+        detail = "switched off: what functions leave behind runs on between calls"
+    elif report["freezer"]:
+        detail = f"between calls, by control groups of version {report['freezer']}"
+    else:
+        detail = "between calls, by signals, which functions can notice"
+    return Finding(
+        topic="Isolation",
+        name="freezing",
+        status="ok" if report["freezer"] and settings.freeze_after_s is not None else "note",
+        detail=detail,
+    )
+
+
+def _cpu_time(settings: Settings, report: dict[str, Any]) -> Finding:
+    detail = {
+        "shares": "in proportion to memory sizes while functions compete",
+        "quota": "as on AWS, a whole CPU for 1,769 MB",
+        "off": "does not follow the memory size",
+    }[report["cpu"]]
+    is_as_wanted = report["cpu"] == settings.cpu
+    return Finding(
+        topic="Isolation",
+        name="CPU time",
+        status="ok" if is_as_wanted else "missing" if settings.cpu == "quota" else "note",
+        detail=detail,
+        remedy="" if is_as_wanted else f"--cpu {settings.cpu} needs control groups for CPU time",
+    )
 
 
 def _users(tier: str, report: dict[str, Any]) -> Finding:

@@ -161,20 +161,14 @@ class Ground:
         return groups
 
     def _find_freezers(self, settings: Settings) -> freezer.Freezers | None:
-        freezers = None
-        if self.groups is not None:
-            freezers = freezer.Freezers(self.place.name, self.groups, settings.freezers)
-        if not self.is_off and (freezers is None or freezers.version == 0):
-            self.missing.append("no control group for freezing: idle environments are stopped by signals instead")
-        return freezers
+        if self.groups is None:
+            return None
+        return freezer.Freezers(self.place.name, self.groups, settings.freezers)
 
     def _find_cpus(self, settings: Settings) -> cpu.Cpus | None:
         if self.groups is None:
             return None
-        cpus = cpu.Cpus(self.place.name, self.groups, settings.cpu)
-        if cpus.mode != settings.cpu:
-            self.missing.append("no control group for CPU time: it does not grow with the memory size")
-        return cpus
+        return cpu.Cpus(self.place.name, self.groups, settings.cpu)
 
     def _find_filter(self) -> bytes:
         program = filters.program()
