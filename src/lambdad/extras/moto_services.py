@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -23,8 +22,6 @@ from lambdad.domain.object_events import ObjectEvent
 from lambdad.extras import object_events, s3_corrections
 from lambdad.extras.one_thread import OneThread
 from lambdad.http.messages import Request, Response
-
-log = logging.getLogger(__name__)
 
 ACCOUNT_HEADER = "x-moto-account-id"
 NOT_FROM_MOTO = frozenset(
@@ -47,7 +44,7 @@ def is_installed() -> bool:
 
 
 class MotoServices:
-    """A `Fallback` of the front door. Signatures are checked before, by lambdad."""
+    """A Provider for the front door's fallback. Signatures are checked before, by lambdad."""
 
     def __init__(self) -> None:
         self._thread = OneThread("lambdad-moto")
@@ -89,7 +86,8 @@ class MotoServices:
 
     async def reset(self) -> None:
         """Forgets everything, if anything was ever asked for."""
-        await self._thread.run(_reset)
+        if self._loaded:
+            await self._thread.run(_reset)
 
     def stop(self) -> None:
         """What is waiting is dropped."""
@@ -267,8 +265,6 @@ def _bytes(body: Any) -> bytes:
 
 
 def _reset() -> None:
-    if "moto.core.models" not in sys.modules:
-        return
     from moto.core.base_backend import BackendDict
     from moto.core.model_instances import reset_model_data
 
