@@ -144,6 +144,10 @@ def test_variables_of_aws_name_endpoints_of_services_and_rules_win():
         "s3": "aws",
     }
     assert load({}, {"AWS_ENDPOINT_URL_EVENTS": "https://e"}).targets == {"events": "https://e"}
+    streams = {"AWS_ENDPOINT_URL_DYNAMODB": "https://d", "AWS_ENDPOINT_URL_KINESIS": "https://k"}
+    assert load({}, streams).targets == {"dynamodb": "https://d", "kinesis": "https://k"}
+    both = streams | {"AWS_ENDPOINT_URL_DYNAMODB_STREAMS": "https://ds"}
+    assert load({}, both).targets == {"dynamodb": "https://ds", "kinesis": "https://k"}
     assert load({}, environ | {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}).targets == {}
 
 

@@ -79,6 +79,7 @@ class StreamBench:
         self.function = bench.function
         self.clock = bench.clock
         self.failed: list[Any] = []
+        self.undeliverable = 0
         self.delivered = asyncio.Event()
         self.ages: list[float] = []
         self.counted: Counter[str] = Counter()
@@ -104,6 +105,9 @@ class StreamBench:
         return poller
 
     async def deliver(self, mapping: EventSourceMapping, record: bytes, key: str, request_id: str) -> bool:
+        if self.undeliverable:
+            self.undeliverable -= 1
+            return False
         self.failed.append(json.loads(record))
         self.delivered.set()
         return True
@@ -213,6 +217,15 @@ async def test_a_batch_that_is_given_up_goes_to_the_destination(streams: StreamB
     assert streams.counted["OnFailureDestinationDeliveredEventCount"] == 2
 
 
+async def test_a_destination_that_does_not_answer_is_tried_again(streams: StreamBench) -> None:
+    streams.undeliverable = 2
+    streams.stream.put("a")
+    await streams.poll(maximum_retry_attempts=0, on_failure=f"arn:aws:sns:{REGION}:{ACCOUNT}:t")
+    (await streams.next()).fails()
+    await streams.delivery()
+    assert len(streams.failed) == 1
+
+
 async def test_a_batch_is_halved_until_the_bad_record_is_alone(streams: StreamBench) -> None:
     streams.stream.put("a", "b", "bad", "d")
     await streams.poll(maximum_retry_attempts=0, bisects=True)
@@ -240,7 +253,17 @@ async def test_records_that_grow_too_old_are_given_up(streams: StreamBench) -> N
     (await streams.next()).fails()
     streams.clock.advance(61)
     await streams.delivery()
-    assert streams.failed[0]["requestContext"]["condition"] == "MaximumRecordAgeExceeded"
+    assert streams.failed[0]["requestContext"]["condition"] == "RecordAgeExceeded"
+
+
+async def test_records_that_are_too_old_at_once_are_not_even_tried(streams: StreamBench) -> None:
+    streams.stream.put("old", arrived=streams.clock.now() - timedelta(seconds=100))
+    streams.stream.put("new")
+    await streams.poll(maximum_record_age_s=60, on_failure=f"arn:aws:sns:{REGION}:{ACCOUNT}:t")
+    assert data(await streams.next()) == ["new"]
+    (record,) = streams.failed
+    assert record["requestContext"]["approximateInvokeCount"] == 0
+    assert "responseContext" not in record
 
 
 async def test_throttles_use_up_no_retry(streams: StreamBench) -> None:

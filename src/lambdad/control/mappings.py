@@ -29,7 +29,6 @@ from lambdad.domain.mappings import (
     settled_state,
     state_after_update,
 )
-from lambdad.domain.queues import FIFO_SUFFIX
 from lambdad.storage import mappings as storage
 from lambdad.storage.engine import Engine, Transaction
 from lambdad.storage.functions import FunctionRepository, VersionKey
@@ -146,7 +145,7 @@ class Mappings:
         """Raises InvalidParameterValue, and ResourceConflict when the function has a mapping of the source."""
         kind = require_kind(command.source_arn, is_self_managed=command.is_self_managed)
         source_arn = command.source_arn or ""
-        settings = new_settings(kind, command.settings, is_fifo=source_arn.endswith(FIFO_SUFFIX))
+        settings = new_settings(kind, source_arn, command.settings)
         check_tags(command.tags)
         version = await self._version(command.function)
         await self._check_source(source_arn, kind, version)

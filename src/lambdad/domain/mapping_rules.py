@@ -14,6 +14,7 @@ from typing import Any, Final
 from lambdad.domain.errors import InvalidParameterValue
 from lambdad.domain.mapping_filters import compile_filter
 from lambdad.domain.mappings import FOREVER, MappingSettings, SourceKind
+from lambdad.domain.queues import FIFO_SUFFIX
 
 DEFAULT_BATCH_SIZE: Final = {SourceKind.SQS: 10, SourceKind.KINESIS: 100, SourceKind.DYNAMODB: 100}
 FIFO_BATCH_SIZE: Final = 10
@@ -53,11 +54,11 @@ class SettingsChange:
     """Names of given parameters that no kind of source here has."""
 
 
-def new_settings(kind: SourceKind, change: SettingsChange, *, is_fifo: bool) -> MappingSettings:
+def new_settings(kind: SourceKind, source_arn: str, change: SettingsChange) -> MappingSettings:
     """The settings of a new mapping. Raises InvalidParameterValue."""
     _check_destinations(kind, change)
     if kind.is_stream:
-        _check_starting_position(kind, change)
+        _check_starting_position(kind, source_arn, change)
     elif change.starting_position is not None:
         raise InvalidParameterValue("StartingPosition is not valid for SQS event sources.")
     start = MappingSettings(
@@ -65,7 +66,7 @@ def new_settings(kind: SourceKind, change: SettingsChange, *, is_fifo: bool) -> 
         starting_position=change.starting_position,
         starting_timestamp=change.starting_timestamp,
     )
-    return changed_settings(kind, start, change, is_fifo=is_fifo)
+    return changed_settings(kind, start, change, is_fifo=source_arn.endswith(FIFO_SUFFIX))
 
 
 def changed_settings(
@@ -141,7 +142,7 @@ def _check_destinations(kind: SourceKind, change: SettingsChange) -> None:
         )
 
 
-def _check_starting_position(kind: SourceKind, change: SettingsChange) -> None:
+def _check_starting_position(kind: SourceKind, source_arn: str, change: SettingsChange) -> None:
     position = change.starting_position
     if position is None:
         raise InvalidParameterValue(
@@ -150,7 +151,7 @@ def _check_starting_position(kind: SourceKind, change: SettingsChange) -> None:
         )
     if position == "AT_TIMESTAMP":
         if kind is SourceKind.DYNAMODB:
-            raise InvalidParameterValue("Unsupported starting position for arn type: dynamodb")
+            raise InvalidParameterValue(f"Unsupported starting position for arn type: {source_arn}")
         if change.starting_timestamp is None:
             raise InvalidParameterValue(
                 "StartingPositionTimestamp is required when StartingPosition is set to AT_TIMESTAMP."

@@ -169,7 +169,10 @@ def failure_record(
     response: Mapping[str, Any],
     now: datetime,
 ) -> dict[str, Any]:
-    """What a queue or topic gets of a batch. The records themselves are not in it: they are looked up in the stream."""
+    """What a queue or topic gets of a batch. The records themselves are not in it: they are looked up in the stream.
+
+    `response` is empty when the function was never called with the batch.
+    """
     first, last = records[0], records[-1]
     # Kinesis tells milliseconds here, DynamoDB whole seconds (AWS: recorded 2025-11).
     time = record_time if kind is SourceKind.KINESIS else _whole_seconds
@@ -190,7 +193,7 @@ def failure_record(
     }
     return {
         "requestContext": context,
-        "responseContext": dict(response),
+        **({"responseContext": dict(response)} if response else {}),
         "version": "1.0",
         "timestamp": record_time(now),
         _BATCH_INFO[kind]: info,

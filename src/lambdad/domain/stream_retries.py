@@ -16,11 +16,11 @@ from lambdad.domain.stream_records import StreamRecord
 
 
 class StreamCondition(StrEnum):
-    """Why records were given up; the words of failure records. That of retries was recorded from AWS, that of age is
-    ours, after the name of the setting."""
+    """Why records were given up; the words of failure records. That of retries was recorded from AWS; of that of age
+    no record is at hand."""
 
     RETRIES = "RetryAttemptsExhausted"
-    AGE = "MaximumRecordAgeExceeded"
+    AGE = "RecordAgeExceeded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 60.0
+DELIVERY_TRIES = 4
+"""After that the record of a failed batch is lost; the log tells each time."""
 
 Pause = Callable[[float], Awaitable[bool]]
 """Waits for so many seconds; False if the poller stops."""
@@ -155,7 +157,7 @@ class BatchRunner:
             mapping.function_arn,
             records,
             condition=condition.value,
-            request_id=last.request_id,
+            request_id=last.request_id or str(uuid.uuid4()),
             invoke_count=attempts,
             response=last.response,
             now=now,
@@ -164,8 +166,12 @@ class BatchRunner:
             record["payload"] = {"Records": [one.document for one in records]}
         key = failure_key(mapping.uuid, self._shard, str(uuid.uuid4()), now)
         body = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-        if await self._failures.deliver(mapping, body, key, last.request_id):
-            self._count("OnFailureDestinationDeliveredEventCount", len(records))
+        for attempt in range(DELIVERY_TRIES):
+            if await self._failures.deliver(mapping, body, key, last.request_id):
+                self._count("OnFailureDestinationDeliveredEventCount", len(records))
+                return
+            if not await self._pause(2.0**attempt):
+                raise Stopped
 
 
 def _response_of(called: Called) -> dict[str, Any]:
