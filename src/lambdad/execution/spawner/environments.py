@@ -90,7 +90,7 @@ class Run:
             trees.kill_user(self.environment.uid)
         elif not namespaces:
             trees.stop_all(self.pid)  # so that none starts another one before it is killed
-            below = trees.descendants(self.pid, trees.children_by_parent())
+            below = trees.below(self.pid)
             trees.kill_all(below)
             self.rounds += 1
             if below and self.rounds < 20:

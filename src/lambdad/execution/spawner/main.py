@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import selectors
 import signal
@@ -65,6 +66,7 @@ class Spawner:
         self._removing: list[Environment] = []
         self._stopping = False
         self._stop_deadline = 0.0
+        self._next_poll = math.inf
 
     # --- loop ---
 
@@ -82,13 +84,19 @@ class Spawner:
         self._clear_away()
 
     def _turn(self) -> None:
-        timeout = self._poll_interval()
-        events = self._selector.select(timeout)
+        interval = self._poll_interval()
+        now = time.monotonic()
+        if interval is not None:
+            self._next_poll = min(self._next_poll, now + interval)
+        events = self._selector.select(None if interval is None else max(self._next_poll - now, 0))
         for key, _ in events:
             if self._selector.get_map().get(key.fd) is key:  # not closed, perhaps reused, by one before it
                 key.data()
-        if timeout is not None:
-            self._poll()
+        if interval is not None:
+            self._poll_guards()
+            if time.monotonic() >= self._next_poll:  # not after every event: it may be costly
+                self._poll()
+                self._next_poll = time.monotonic() + interval
         self._link.flush()
         if self._stopping and time.monotonic() > self._stop_deadline:
             self._runs.clear()
@@ -602,19 +610,20 @@ class Spawner:
         for environment in self._removing[:]:
             self._removing.remove(environment)
             self._remove(environment)
-        for environment, guard in self._guards():
-            if guard.needs_polling:
-                self._check_memory(environment, guard)
         if self._ground.measures_memory and self._runs:
             self._measure()
 
+    def _poll_guards(self) -> None:
+        for environment, guard in self._guards():
+            if guard.needs_polling:
+                self._check_memory(environment, guard)
+
     def _measure(self) -> None:
         """Where no control group limits memory: the sum over each tree, and SIGKILL above the limit."""
-        children = trees.children_by_parent()
         for run in list(self._runs.values()):
             if not run.pid:
                 continue
-            pids = trees.descendants(run.pid, children)
+            pids = trees.below(run.pid)
             resident = sum(map(trees.resident_kib, pids))
             if resident > run.environment.memory_kib and len(pids) > 1:
                 # Forked processes share most of their pages, which the kernel counts for each of them.

@@ -37,6 +37,36 @@ def descendants(root: int, children: dict[int, list[int]]) -> list[int]:
     return found
 
 
+def below(root: int) -> list[int]:
+    """All processes below `root`, parents first. Asks the kernel for each one's children, which takes a fraction of a
+    pass over /proc on a machine that does other things too; it may miss some of those that are just being made."""
+    if not os.path.exists(f"/proc/{os.getpid()}/task/{os.getpid()}/children"):  # not every kernel keeps it
+        return descendants(root, children_by_parent())
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        children = _children(waiting.pop())
+        found += children
+        waiting += children
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Of all threads; none if the process is gone."""
+    children: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return children
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children") as listed:
+                children += map(int, listed.read().split())
+        except OSError:
+            continue
+    return children
+
+
 def resident_kib(pid: int) -> int:
     """Resident memory of one process; 0 if it is gone."""
     try:
@@ -92,7 +122,7 @@ def stop_all(root: int) -> None:
     """
     times_quiet = 0
     for _ in range(_LOOKS):
-        running = descendants(root, children_by_parent())
+        running = below(root)
         is_quiet = True
         for _ in range(_TRIES):
             running = [pid for pid in running if not _is_stopped(pid)]
@@ -117,4 +147,4 @@ def _is_stopped(pid: int) -> bool:
 
 def continue_all(root: int) -> None:
     """SIGCONT to all processes below `root`."""
-    signal_all(descendants(root, children_by_parent()), signal.SIGCONT)
+    signal_all(below(root), signal.SIGCONT)
