@@ -65,12 +65,14 @@ class CodeDownload:
     async def answer(self, exchange: Exchange) -> Response:
         request: Request = exchange.request
         if not self._links.allows(request.path, request.query, time.time()):
-            return _message(403, "This link is not valid, or no longer. Call GetFunction for a new one.")
+            return _message(
+                403, "This link is not valid, or no longer. Call GetFunction or GetLayerVersion for a new one."
+            )
         name = request.path.removeprefix(CODE_PATH).removesuffix(".zip")
         try:
             archive = await self._packages.read(base64.b64encode(bytes.fromhex(name)).decode("ascii"))
         except (OSError, ValueError):
-            return _message(404, "This code is no longer there: the function was updated or deleted.")
+            return _message(404, "This code is no longer there: the function or layer version was updated or deleted.")
         return Response(200, [("content-type", "application/zip")], archive)
 
 
