@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from lambdad.domain.extensions import Call
 from lambdad.domain.invocations import Ending
 from lambdad.execution.extensions import shutdown
 from lambdad.execution.spawner.client import PartEnd
+from lambdad.execution.telemetry_api.stream import TelemetryStream
 from tests.execution.extensions.playing import PlayedExtension
 from tests.execution.scripted import REQUEST_ID, ScriptedRuntime, a_version
 from tests.execution.telemetry_api.subscribing import Listener, a_subscription
@@ -222,6 +224,31 @@ async def test_a_runtime_that_ends_leaves_extensions_time_to_hear_of_it(world: W
     runtime.ended(a_part("watcher"))
     await settle()
     assert runtime.killed
+
+
+async def test_the_next_invocation_does_not_pay_for_the_end_of_what_ran_before(
+    world: World, short_budgets: None
+) -> None:
+    runtime, _ = await warm(world, "INVOKE", "SHUTDOWN")
+    caller = world.call()
+    runtime.ended(a_part("", status=1))
+    await caller.result()
+    called = time.monotonic()
+    world.call()
+    second = await world.sandbox.next()  # after the extension has used up its time
+    assert second.events.deadline - a_version().timeout_s - called > 0.04  # type: ignore[attr-defined]
+
+
+async def test_without_extensions_nothing_is_told_after_init(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = await world.warm()
+    told: list[object] = []
+    monkeypatch.setattr(TelemetryStream, "add", lambda _, *what: told.append(what))
+    caller = world.call()
+    runtime.prints("hello\n")
+    runtime.answers()
+    await caller.result()
+    assert "hello" in world.logs.text
+    assert told == []
 
 
 # --- shutdown ---
