@@ -83,12 +83,14 @@ class Sleeper:
 
     async def sleep(self, seconds: float) -> None:
         """Returns once so many seconds have passed on the service's clock."""
-        due = self._clock.monotonic() + seconds
-        # Time that was set back does not make anybody sleep longer than asked for.
-        while (left := min(due - self._clock.monotonic(), seconds)) > 0:
+        left, last = seconds, self._clock.monotonic()
+        while left > 0:
             if self._jumped is None:
                 self._jumped = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._jumped], timeout=left)
+            now = self._clock.monotonic()
+            left -= max(0.0, now - last)  # time that was set back does not make the sleep longer
+            last = now
 
     def _wake(self) -> None:
         jumped, self._jumped = self._jumped, None

@@ -47,7 +47,7 @@ class MappingState(StrEnum):
 
 
 class LastResult:
-    """The words of LastProcessingResult, which mappings of streams have."""
+    """The words of LastProcessingResult, which mappings of streams have. Those of a stream that is gone are ours."""
 
     NONE = "No records processed"
     OK = "OK"
