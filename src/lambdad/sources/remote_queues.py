@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ class RemoteQueues:
             arn,
             "receive_message",
             MaxNumberOfMessages=limit,
-            WaitTimeSeconds=int(min(wait_s, LONGEST_POLL_S)),
+            WaitTimeSeconds=math.ceil(min(wait_s, LONGEST_POLL_S)),  # never 0 in a loop that waits
             AttributeNames=["All"],
             MessageAttributeNames=["All"],
         )
