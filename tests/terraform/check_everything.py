@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -33,6 +34,10 @@ def test_everything(start_server: StartServer, tmp_path: Path):
     with urllib.request.urlopen(url) as response:
         assert json.load(response)["event"]["requestContext"]["http"]["method"] == "GET"
 
+    def mappings() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.list_event_source_mappings()["EventSourceMappings"]
+        return [one for one in found if ":sqs:" not in one["EventSourceArn"]]
+
     sqs = server.client("sqs")
     sqs.send_message(QueueUrl=outputs["work"], MessageBody='{"kind":"wanted"}')
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -42,6 +47,9 @@ def test_everything(start_server: StartServer, tmp_path: Path):
         return all(count == "0" for count in counts.values())
 
     eventually(is_empty)
+    server.client("kinesis").put_record(StreamName="whole-clicks", Data=b"click", PartitionKey="k")
+    server.client("dynamodb").put_item(TableName="whole-items", Item={"id": {"S": "changed"}})
+    eventually(lambda: {"OK"} == {one["LastProcessingResult"] for one in mappings()})
     terraform.destroy()
     assert client.list_functions()["Functions"] == []
     assert client.list_event_source_mappings()["EventSourceMappings"] == []
