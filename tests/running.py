@@ -13,6 +13,7 @@ import sys
 import threading
 import urllib.request
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,23 @@ def clean_environment() -> dict[str, str]:
 class RunningServer:
     """Started by `lambdad up` on a free port; `lines` is what it has printed so far."""
 
-    def __init__(self, data: Path, *options: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        environ: dict[str, str] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "lambdad"),
+    ) -> None:
         self.data = data
+        self.options = options
+        self.program = program
         self.lines: list[str] = []
         self.endpoint = ""
         self._printed = threading.Condition()
         self._ended = False
         self._clients: dict[tuple[str, str, str], Any] = {}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lambdad", "up", "--port", "0", "--data", str(data), *options],
+            [*program, "up", "--port", "0", "--data", str(data), *options],
             env=clean_environment() | (environ or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

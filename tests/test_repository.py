@@ -13,7 +13,7 @@ import lambdad
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE")
-SCRIPTS = ("script/demo", "script/test", "script/venv", "script/aws-cli", "script/docs", ".ci/run")
+SCRIPTS = ("script/demo", "script/test", "script/abuse", "script/venv", "script/aws-cli", "script/docs", ".ci/run")
 
 
 def tracked_files() -> list[Path]:

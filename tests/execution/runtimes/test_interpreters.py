@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lambdad.execution.runtimes import sdk
 from lambdad.execution.runtimes.interpreters import Interpreters
+from tests.execution.spawner.conftest import open_to_all
 
 OWN = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -68,8 +69,7 @@ def test_a_directory_that_others_may_not_enter_is_reported(tmp_path: Path) -> No
     copy = hidden / "bin" / OWN
     copy.write_bytes(Path(own.path).read_bytes())
     copy.chmod(0o755)
-    for directory in [tmp_path, *tmp_path.parents[:2]]:
-        directory.chmod(0o755)
+    open_to_all(tmp_path)
     found = Interpreters({OWN: str(copy)}, environ=nothing_else()).find(OWN)
     assert found is None or found.hidden_by == str(hidden)
 

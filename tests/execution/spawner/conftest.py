@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ async def start_tier(place: Path, python: str, name: str) -> Bench:
         options["python"] = str(as_nobody(place))
         (place / "state").mkdir()
         os.chown(place / "state", NOBODY, NOBODY)
-    place.chmod(0o755)
+    open_to_all(place)
     bench = await start_bench(place, python, **options)
     if bench.client.tier != name[:2]:
         reasons = (await bench.client.report())["missing"]
@@ -208,11 +209,19 @@ def as_nobody(place: Path) -> Path:
     return program
 
 
+def open_to_all(place: Path) -> None:
+    """Lets every user get to a directory of the test's."""
+    root = Path(tempfile.gettempdir())
+    for directory in [place, *place.parents]:
+        if directory == root:
+            break
+        directory.chmod(0o755)
+
+
 async def start_bench(place: Path, function_python: str, **options: Any) -> Bench:
     """A spawner with its state and the functions' code under `place`."""
     # Other users must be able to read the code, as they can in a server's data folder.
-    for directory in [place, *place.parents[:2]]:
-        directory.chmod(0o755)
+    open_to_all(place)
     state, code = place / "state", place / "code"
     state.mkdir(exist_ok=True)
     code.mkdir(exist_ok=True)

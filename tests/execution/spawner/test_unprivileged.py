@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lambdad.execution.spawner import users
-from tests.execution.spawner.conftest import NOBODY, SYSTEM_PYTHON, needs_root, runs_spawner
+from tests.execution.spawner.conftest import NOBODY, SYSTEM_PYTHON, needs_root, open_to_all, runs_spawner
 
 SERVER = """
 import asyncio, json, os, socket, struct, sys
@@ -55,8 +55,7 @@ asyncio.run(asyncio.wait_for(main(SpawnerClient.start(SpawnerOptions(state_dir=S
 @pytest.mark.parametrize(("isolation", "tier"), [("auto", "T2"), ("T2", "T2"), ("T1", "T1"), ("off", "T0")])
 async def test_another_user_gets_user_namespaces_or_what_was_chosen(tmp_path: Path, isolation: str, tier: str) -> None:
     python = os.path.realpath(SYSTEM_PYTHON)
-    for directory in [tmp_path, *tmp_path.parents[:2]]:
-        directory.chmod(0o755)
+    open_to_all(tmp_path)
     state = tmp_path / "state"
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)

@@ -16,6 +16,10 @@ from .zygotes import ZygoteProcess
 _TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 
 
+def _most_files(tmp_mb: int) -> int:
+    return max(tmp_mb, 64) * 256
+
+
 class Run:
     """One runtime started in an environment, from the server's request until its end."""
 
@@ -150,8 +154,26 @@ class Environment:
         if self.uid and not mounted:
             os.chown(self.tmp, self.uid, self.uid)
         if mounted:
-            options = f"mode=1777,size={self.tmp_mb}m,nr_inodes={max(self.tmp_mb, 64) * 256}"
+            options = f"mode=1777,size={self.tmp_mb}m,nr_inodes={_most_files(self.tmp_mb)}"
             syscalls.mount("tmp", str(self.tmp), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+
+    def is_tmp_exceeded(self) -> bool:
+        """Whether the directory holds more than its size, or more files than a tmpfs of it would take. Reads it all."""
+        files, blocks = 0, 0
+        waiting = [str(self.tmp)]
+        while waiting:
+            try:
+                with os.scandir(waiting.pop()) as entries:
+                    for entry in entries:
+                        files += 1
+                        blocks += entry.stat(follow_symlinks=False).st_blocks
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                        if files > _most_files(self.tmp_mb):
+                            return True
+            except OSError:  # removed meanwhile
+                continue
+        return blocks * 512 > self.tmp_mb << 20
 
     def open_tmp(self) -> int:
         return syscalls.open_tree(str(self.tmp), _TMP_ATTRIBUTES)

@@ -33,6 +33,8 @@ from .zygotes import ZygoteKind, ZygoteProcess, ZygoteStarter
 
 CLOSE_POLL_S = 0.01
 """How often memory is looked at while a function holds more than its memory size, /tmp and page cache included."""
+TMP_POLL_S = 0.25
+"""How often a /tmp without a file system of its own is looked through."""
 POLL_S = 0.05
 """How often memory is measured, and remainders are cleared away, where the kernel does not do it."""
 _EXIT_WAIT_S = 3.0
@@ -64,6 +66,7 @@ class Spawner:
         self._zygotes: dict[ZygoteKind, ZygoteProcess] = {}
         self._all_zygotes: list[ZygoteProcess] = []
         self._removing: list[Environment] = []
+        self._next_look_at_tmp = 0.0
         self._stopping = False
         self._stop_deadline = 0.0
         self._next_poll = math.inf
@@ -109,7 +112,7 @@ class Spawner:
             self._stopping
             or self._removing
             or self._link.has_unsent
-            or (self._runs and self._ground.polls_memory)
+            or (self._runs and (self._ground.polls_memory or self._reach is not None))
             or any(run.kill_wanted for run in self._runs.values())
         ):
             return POLL_S
@@ -612,6 +615,20 @@ class Spawner:
             self._remove(environment)
         if self._ground.measures_memory and self._runs:
             self._measure()
+        if self._reach is not None and time.monotonic() >= self._next_look_at_tmp:
+            self._look_at_tmp()
+
+    def _look_at_tmp(self) -> None:
+        """Where no file system limits /tmp: whoever keeps more there than allowed is ended."""
+        began = time.monotonic()
+        for run in list(self._runs.values()):
+            if run.pid and not run.kill_wanted and run.environment.is_tmp_exceeded():
+                text = f"environment {run.environment.id} had more in /tmp than its {run.environment.tmp_mb} MB: ended"
+                print(f"spawner: {text}", file=sys.stderr, flush=True)
+                run.kill(namespaces=self._namespaces)
+        now = time.monotonic()
+        # A twentieth of the time at most is spent on it.
+        self._next_look_at_tmp = now + max(TMP_POLL_S, 20 * (now - began))
 
     def _poll_guards(self) -> None:
         for environment, guard in self._guards():

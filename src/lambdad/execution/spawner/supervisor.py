@@ -406,8 +406,9 @@ def _exec(order: Order) -> None:
 
 def _execute(argv: list[str], environ: dict[str, str], directory: str) -> NoReturn:
     os.chdir(directory)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would hand that on
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # else: an error instead of the end
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     os.execve(argv[0], argv, environ)  # noqa: S606 - what was asked for
 
 
