@@ -118,34 +118,34 @@ class Function:
 
 
 @pytest.fixture(scope="session")
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """The server of the tier that the test asks for. Its data folder is called `secret-data`."""
     name: str = request.param
-    folder = tmp_path_factory.mktemp("abuse")
-    system_version = f"3.{sys.version_info.minor}"
+    version = f"3.{sys.version_info.minor}"
     options = ["--isolation", name[:2], "--log-level", "warning"]
     arguments: dict[str, Any] = {}
     if IS_ROOT and name != "T3":
         if not _is_this_version(SYSTEM_PYTHON):
-            pytest.skip(f"needs a Python {system_version} that every user may run, as /usr/bin/python3")
-        options += ["--python", f"{system_version}={os.path.realpath(SYSTEM_PYTHON)}"]
-    if IS_ROOT and name in ("T2", "T1", "T0"):
-        _open_to_all(folder)
-        os.chown(folder, NOBODY, NOBODY)
-        arguments["program"] = _as_nobody()
-    try:
-        server = RunningServer(
-            folder / "secret-data",
-            *options,
-            environ={"SERVER_SECRET": "the-servers-secret", "HOME": str(folder)},
-            **arguments,
-        )
-    except AssertionError as error:
-        if "--isolation asks for" in str(error):
-            pytest.skip(str(error))
-        raise
-    yield Place(name, server, f"python{system_version}")
-    server.stop()
+            pytest.skip(f"needs a Python {version} that every user may run, as /usr/bin/python3")
+        options += ["--python", f"{version}={os.path.realpath(SYSTEM_PYTHON)}"]
+    # Not in pytest's own folder, which every run of pytest closes to other users.
+    with tempfile.TemporaryDirectory(prefix="abuse-") as folder:
+        if IS_ROOT and name in ("T2", "T1", "T0"):
+            os.chown(folder, NOBODY, NOBODY)
+            arguments["program"] = _as_nobody()
+        try:
+            server = RunningServer(
+                Path(folder) / "secret-data",
+                *options,
+                environ={"SERVER_SECRET": "the-servers-secret", "HOME": folder},
+                **arguments,
+            )
+        except AssertionError as error:
+            if "--isolation asks for" in str(error):
+                pytest.skip(str(error))
+            raise
+        yield Place(name, server, f"python{version}")
+        server.stop()
 
 
 def _is_this_version(program: str) -> bool:
@@ -161,11 +161,3 @@ def _as_nobody() -> list[str]:
         *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=TERM"),
         *(SYSTEM_PYTHON, "-c", start),
     ]
-
-
-def _open_to_all(folder: Path) -> None:
-    root = Path(tempfile.gettempdir())
-    for directory in [folder, *folder.parents]:
-        if directory == root:
-            break
-        directory.chmod(0o755)

@@ -261,13 +261,13 @@ async def portable_bench(tmp_path_factory: pytest.TempPathFactory, python: str) 
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package", params=TIERS)
-async def any_bench(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, python: str
-) -> AsyncIterator[Bench]:
+async def any_bench(request: pytest.FixtureRequest, python: str) -> AsyncIterator[Bench]:
     """Every tier that this machine has, one after the other."""
-    bench = await start_tier(tmp_path_factory.mktemp("tier"), python, request.param)
-    yield bench
-    await bench.close()
+    # Not in pytest's own folder, which every run of pytest closes to other users.
+    with tempfile.TemporaryDirectory(prefix="tier-") as place:
+        bench = await start_tier(Path(place), python, request.param)
+        yield bench
+        await bench.close()
 
 
 @pytest.fixture(autouse=True)
