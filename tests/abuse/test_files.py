@@ -91,8 +91,12 @@ def handler(event, context):
     for pid in [str(os.getppid()), "1", *event]:
         for name in ("environ", "mem", "maps"):
             found[pid + name] = attempt(lambda: open(f"/proc/{pid}/{name}", "rb").read(1))
-        for name in ("root", "cwd", "fd"):
+        for name in ("root", "cwd"):
             found[pid + name] = attempt(lambda: os.listdir(f"/proc/{pid}/{name}/"))
+        for number in range(5):
+            # How many descriptors its own process 1 has may be told, but not what they are.
+            found[f"{pid}fd{number}"] = attempt(lambda: os.readlink(f"/proc/{pid}/fd/{number}"))
+            found[f"{pid}open{number}"] = attempt(lambda: open(f"/proc/{pid}/fd/{number}"))
     return found
 """
     )
