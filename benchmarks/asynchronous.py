@@ -22,11 +22,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from benchmarks import asynchronous_report, processes, queues
+from benchmarks import asynchronous_report, command, processes, queues
 from benchmarks import events as store
-from benchmarks.invoke import names, say, surroundings
+from benchmarks.command import say
 from benchmarks.load import BUILD, CannotMeasure, Load, Prepared, measure
-from benchmarks.server import Lambdad, archive, installed_command
+from benchmarks.server import Lambdad, archive
 from benchmarks.targets import LimitServer, plain_requests
 from lambdad.storage.sqlite import DATABASE_NAME, SqliteEngine
 
@@ -251,27 +251,14 @@ SECTIONS: dict[str, Callable[[Plan], dict[str, object]]] = {
 
 
 def read_plan(arguments: list[str] | None = None) -> Plan:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.asynchronous", description="Measures asynchronous invocation."
-    )
-    parser.add_argument("--quick", action="store_true", help="short runs, few repetitions: for a first look")
-    parser.add_argument("--only", type=names(tuple(SECTIONS)), default=list(SECTIONS), metavar="SECTION,...")
-    parser.add_argument("--lambdad", default=installed_command(), metavar="COMMAND", help="what starts the server")
-    parser.add_argument("--write-docs", action="store_true", help="render the results into docs/performance.md")
+    parser = command.parser_for("asynchronous", "Measures asynchronous invocation.", SECTIONS)
     return parser.parse_args(arguments, namespace=Plan())
 
 
 def main() -> int:
     plan = read_plan()
-    BUILD.mkdir(exist_ok=True)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    try:
-        for name, section in SECTIONS.items():
-            if name in plan.only:
-                results[name] = {**section(plan), **surroundings(), "quick": plan.quick}
-                RESULTS.write_text(json.dumps(results, indent=1))
-    except CannotMeasure as problem:
-        say(f"benchmarks: {problem}")
+    results = command.run(SECTIONS, plan, RESULTS)
+    if results is None:
         return 1
     shown = {name: results[name] for name in SECTIONS if name in plan.only}
     print(asynchronous_report.render(shown, markdown=False))

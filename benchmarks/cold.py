@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
-import json
 import os
 import shutil
 import socket
@@ -22,10 +21,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from benchmarks import cold_report, processes
-from benchmarks.invoke import names, say, surroundings
+from benchmarks import cold_report, command, processes
+from benchmarks.command import names, say
 from benchmarks.load import BUILD, CannotMeasure
-from benchmarks.server import Lambdad, archive, installed_command, python_for_functions
+from benchmarks.server import Lambdad, archive, python_for_functions
 
 RESULTS = BUILD / "cold.json"
 TIERS = ("auto", "off")
@@ -233,15 +232,7 @@ SECTIONS: dict[str, Callable[[Plan], dict[str, object]]] = {"first": first, "bur
 
 
 def read_plan(arguments: list[str] | None = None) -> Plan:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cold", description="Measures cold starts.")
-    parser.add_argument("--quick", action="store_true", help="few repetitions: for a first look")
-    parser.add_argument(
-        "--only",
-        type=names(tuple(SECTIONS)),
-        default=list(SECTIONS),
-        metavar="SECTION,...",
-        help=f"of {', '.join(SECTIONS)}",
-    )
+    parser = command.parser_for("cold", "Measures cold starts.", SECTIONS)
     parser.add_argument(
         "--isolation",
         type=names(TIERS),
@@ -249,27 +240,13 @@ def read_plan(arguments: list[str] | None = None) -> Plan:
         metavar="TIER,...",
         help=f"of {', '.join(TIERS)}: what the server is started with",
     )
-    parser.add_argument(
-        "--lambdad",
-        default=installed_command(),
-        metavar="COMMAND",
-        help="what starts the server (default: the installed `lambdad up`)",
-    )
-    parser.add_argument("--write-docs", action="store_true", help="render the results into docs/performance.md")
     return parser.parse_args(arguments, namespace=Plan())
 
 
 def main() -> int:
     plan = read_plan()
-    BUILD.mkdir(exist_ok=True)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    try:
-        for name, section in SECTIONS.items():
-            if name in plan.only:
-                results[name] = {**section(plan), **surroundings(), "quick": plan.quick}
-                RESULTS.write_text(json.dumps(results, indent=1))
-    except CannotMeasure as problem:
-        say(f"benchmarks: {problem}")
+    results = command.run(SECTIONS, plan, RESULTS)
+    if results is None:
         return 1
     shown = {name: results[name] for name in SECTIONS if name in plan.only}
     print(cold_report.render(shown, markdown=False))

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import processes
-from benchmarks.invoke import say, surroundings
+from benchmarks.command import say, surroundings
 from benchmarks.load import BUILD, CannotMeasure
 from benchmarks.report import conditions, markdown_table, plain_table, write_between
 from benchmarks.server import Lambdad, archive, installed_command

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
-import importlib.metadata
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
 
-from benchmarks import processes, report
+from benchmarks import command, processes, report
+from benchmarks.command import names, say
 from benchmarks.load import BUILD, CannotMeasure, Load, measure
-from benchmarks.server import Lambdad, installed_command
+from benchmarks.server import Lambdad
 from benchmarks.targets import Target, limits
 
 RESULTS = BUILD / "invoke.json"
@@ -179,44 +176,9 @@ SECTIONS: dict[str, Callable[[Plan], dict[str, object]]] = {
 }
 
 
-def surroundings() -> dict[str, object]:
-    versions = {"python": platform.python_version()}
-    for name in ("lambdad", "awslambdaric", "httptools", "uvloop"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"date": today, "machine": processes.machine(), "versions": versions}
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def names(known: tuple[str, ...]) -> Callable[[str], list[str]]:
-    """The type of an option that takes names separated by commas."""
-
-    def parse(text: str) -> list[str]:
-        wanted = text.split(",")
-        if unknown := set(wanted) - set(known):
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
-        return wanted
-
-    return parse
-
-
 def read_plan(arguments: list[str] | None = None) -> Plan:
     all_targets = (*(limit.name for limit in limits()), *LAMBDAD_TARGETS)
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.invoke", description="Measures lambdad against the machine's own limits."
-    )
-    parser.add_argument("--quick", action="store_true", help="short runs, few repetitions: for a first look")
-    parser.add_argument(
-        "--only",
-        type=names(tuple(SECTIONS)),
-        default=list(SECTIONS),
-        metavar="SECTION,...",
-        help=f"of {', '.join(SECTIONS)}",
-    )
+    parser = command.parser_for("invoke", "Measures lambdad against the machine's own limits.", SECTIONS)
     parser.add_argument(
         "--targets",
         type=names(all_targets),
@@ -224,27 +186,13 @@ def read_plan(arguments: list[str] | None = None) -> Plan:
         metavar="TARGET,...",
         help=f"for the section warm: of {', '.join(all_targets)}",
     )
-    parser.add_argument(
-        "--lambdad",
-        default=installed_command(),
-        metavar="COMMAND",
-        help="what starts the server (default: the installed `lambdad up`)",
-    )
-    parser.add_argument("--write-docs", action="store_true", help="render the results into docs/performance.md")
     return parser.parse_args(arguments, namespace=Plan())
 
 
 def main() -> int:
     plan = read_plan()
-    BUILD.mkdir(exist_ok=True)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    try:
-        for name, section in SECTIONS.items():
-            if name in plan.only:
-                results[name] = {**section(plan), **surroundings(), "quick": plan.quick}
-                RESULTS.write_text(json.dumps(results, indent=1))
-    except CannotMeasure as problem:
-        say(f"benchmarks: {problem}")
+    results = command.run(SECTIONS, plan, RESULTS)
+    if results is None:
         return 1
     shown = {name: results[name] for name in SECTIONS if name in plan.only}
     print(report.render(shown, markdown=False))
