@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -18,6 +19,8 @@ from lambdad.storage import events
 from lambdad.storage.engine import Engine
 from lambdad.storage.functions import FunctionKey
 from lambdad.telemetry import EventAccepted, Telemetry
+
+logger = logging.getLogger(__name__)
 
 Announce = Callable[[int, FunctionKey, int], None]
 """Takes queue id, function and the time from which an event of it is due."""
@@ -128,12 +131,10 @@ class Intake:
                     queue_ids = await self._engine.write(partial(events.put_all, accepted=accepted))
                 except Exception as error:
                     # Nothing of the batch was kept; every caller is told.
-                    for _, stored in batch:
-                        stored(error)
+                    _answer(batch, error)
                 else:
-                    for _, stored in batch:
-                        stored(None)
                     self._tell(accepted, queue_ids)
+                    _answer(batch, None)
         finally:
             self._writing = None
 
@@ -162,6 +163,15 @@ class Intake:
     def statistics(self) -> dict[str, float]:
         """Events accepted since the start."""
         return {"accepted": self._accepted}
+
+
+def _answer(batch: list[tuple[Event, Stored]], error: BaseException | None) -> None:
+    """Tells every caller of a batch; one that cannot be told any more does not keep it from the others."""
+    for event, stored in batch:
+        try:
+            stored(error)
+        except Exception:
+            logger.exception("The caller of event %s could not be answered", event.request_id)
 
 
 async def _check_json(payload: bytes) -> None:
