@@ -22,6 +22,10 @@ class MemoryGuard:
         self._limit = limit_bytes
         self._tmp = tmp
         """Where its tmpfs is; empty if /tmp is a directory, which is not charged."""
+        self._near = limit_bytes - min(limit_bytes // 4, (os.cpu_count() or 1) << 20)
+        """From here on it is looked at again and again. The kernel tells once that the limit was passed, and looks only
+        after some hundred pages on each processor, which also keep pages in reserve: so the count may be at the limit
+        or just below it when the event is read, and then pass it without another one."""
         self._high = limit_bytes
         self._usage = os.open(
             f"{group.memory}/{'memory.current' if group.version == 2 else 'memory.usage_in_bytes'}",
@@ -29,8 +33,8 @@ class MemoryGuard:
         )
         self.descriptor = -1
         self.is_above = False
-        """Look again soon: the group holds more than the memory size, which page cache or /tmp may explain, or the
-        kernel does not watch yet."""
+        """Look again soon: the group holds more than the memory size, which page cache or /tmp may explain, or hardly
+        less, or the kernel does not watch yet."""
         self._control = f"{group.memory}/cgroup.event_control"
         if group.version == 1 and os.path.exists(self._control):
             self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -63,11 +67,10 @@ class MemoryGuard:
     def is_exceeded(self) -> bool:
         """Whether the function uses more than its memory size now."""
         usage = int(os.pread(self._usage, 32, 0))
-        is_above = usage > self._limit
-        self.is_above = is_above or (self._is_armed and not self._is_confirmed)
+        self.is_above = usage >= self._near or (self._is_armed and not self._is_confirmed)
         if self._group.has_killed():  # one process, which is not all that the limit is for
             return True
-        if not is_above:
+        if usage <= self._limit:
             return False
         in_tmp = self._bytes_in_tmp()
         if self._group.version == 2:
