@@ -161,7 +161,7 @@ async def test_an_alias_lives_and_moves(tmp_path: Path) -> None:
         await aliases.delete(ref(), "prod")
         with pytest.raises(ResourceNotFound, match=f"^Cannot find alias arn: {ARN}:f:prod$"):
             await aliases.get(ref(), "prod")
-        with pytest.raises(ResourceNotFound, match=f"^Cannot find alias arn: {ARN}:f:prod$"):
+        with pytest.raises(ResourceNotFound, match=f"^Function not found: {ARN}:f:prod$"):
             await bench.plane.functions.find(ref("f", "prod"))
 
 

@@ -81,7 +81,7 @@ class FunctionUrls:
         now = self._time()
 
         def job(tables: FunctionTables) -> FunctionUrl:
-            if tables.function(key) is None:
+            if not _is_there(tables, reference):
                 raise _no_function()
             current = function_urls.find(tables.transaction, key, reference.qualifier)
             if current is None:
@@ -108,17 +108,23 @@ class FunctionUrls:
     async def list(
         self, reference: FunctionReference, *, marker: str | None = None, max_items: int | None = None
     ) -> paging.Page[FunctionUrl]:
-        """The URLs of a function and of its aliases, at most 50 at once."""
+        """The URL of a function, then those of its aliases by name, at most 50 at once."""
         key = key_of(reference)
         if await self._repository.function(key) is None:
             raise _no_function()
-        start = paging.after(marker, (str,)) or ("",)
+        start = paging.after(marker, (str,))
         size = paging.page_size(max_items)
-        found = await function_urls.listing(self._repository.engine, key, after=str(start[0]), limit=size + 1)
-        return paging.page(found, size, lambda url: (url.id,))
+        after = None if start is None else str(start[0])
+        found = await function_urls.listing(self._repository.engine, key, after=after, limit=size + 1)
+        return paging.page(found, size, lambda url: (url.qualifier or "",))
 
     def _time(self) -> str:
         return self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _is_there(tables: FunctionTables, reference: FunctionReference) -> bool:
+    key, name = key_of(reference), reference.qualifier
+    return tables.function(key) is not None and (name is None or tables.alias(key, name) is not None)
 
 
 def _given(cors: Cors | None) -> Cors | None:

@@ -24,7 +24,6 @@ from lambdad.domain.configuration import ConfigurationChange, changed, check_tag
 from lambdad.domain.errors import (
     InvalidParameterValue,
     ResourceConflict,
-    ResourceNotFound,
 )
 from lambdad.domain.functions import (
     LATEST,
@@ -163,8 +162,6 @@ class Functions:
         alias: Alias | None = None
         if is_alias_name(qualifier):
             alias = await self._repository.alias(key, qualifier)
-            if alias is None and await self._repository.function(key) is not None:
-                raise ResourceNotFound(f"Cannot find alias arn: {reference.arn}")
         elif qualifier != LATEST and not is_version_number(qualifier):
             raise function_not_found(reference.arn)
         number = qualifier if alias is None else alias.function_version
@@ -254,8 +251,8 @@ class Functions:
                 alias.name for alias in tables.aliases(key) if qualifier in (alias.function_version, *alias.routing)
             ]
             if users:
-                raise ResourceConflict(
-                    f"Version {qualifier} cannot be deleted while an alias points to it: {', '.join(users)}"
+                raise ResourceConflict(  # (AWS: captured)
+                    f"Unable to delete version because the following aliases reference it: [{', '.join(users)}]"
                 )
             tables.delete_version(VersionKey(key, qualifier))
 

@@ -22,7 +22,6 @@ BATCH_WITHOUT_WINDOW: Final = 10
 MAX_FILTERS: Final = 10
 """Five, or ten on request (AWS Lambda quotas)."""
 SHORTEST_RECORD_AGE_S: Final = 60
-STARTING_POSITIONS: Final = ("LATEST", "AT_TIMESTAMP", "TRIM_HORIZON")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

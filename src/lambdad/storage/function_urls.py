@@ -29,10 +29,11 @@ async def read(engine: Engine, url_id: str) -> FunctionUrl | None:
     return _url(rows[0]) if rows else None
 
 
-async def listing(engine: Engine, key: FunctionKey, *, after: str = "", limit: int) -> list[FunctionUrl]:
-    """By id, of those behind `after`."""
+async def listing(engine: Engine, key: FunctionKey, *, after: str | None = None, limit: int) -> list[FunctionUrl]:
+    """By qualifier, of those behind `after`; all of them without it."""
     rows = await engine.read(
-        f"SELECT {_COLUMNS} FROM function_url WHERE {_FUNCTION} AND id > :after ORDER BY id LIMIT :limit",
+        f"SELECT {_COLUMNS} FROM function_url WHERE {_FUNCTION} AND (:after IS NULL OR qualifier > :after)"
+        " ORDER BY qualifier LIMIT :limit",
         {**key.arguments, "after": after, "limit": limit},
     )
     return [_url(row) for row in rows]

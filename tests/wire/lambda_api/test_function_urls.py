@@ -79,6 +79,9 @@ async def test_an_alias_or_url_that_does_not_exist(aws: Lambda) -> None:
     alias = {"FunctionName": "f", "Qualifier": "a"}
     error = await aws.refused("create_function_url_config", **alias, AuthType="NONE")
     assert message_of(error) == "Function does not exist"
+    assert message_of(await aws.refused("update_function_url_config", **alias)) == "Function does not exist"
+    for operation in ("get_function_url_config", "delete_function_url_config"):
+        assert message_of(await aws.refused(operation, **alias)) == MISSING
     for operation in ("update_function_url_config", "get_function_url_config", "delete_function_url_config"):
         assert message_of(await aws.refused(operation, FunctionName="f")) == MISSING
 
@@ -130,7 +133,7 @@ async def test_urls_are_listed(aws: Lambda) -> None:
     rest = await aws.list_function_url_configs(FunctionName="f", Marker=first["NextMarker"])
     assert "NextMarker" not in rest
     found = [config["FunctionArn"] for config in first["FunctionUrlConfigs"] + rest["FunctionUrlConfigs"]]
-    assert sorted(found) == [f"{ARN}:f", f"{ARN}:f:a", f"{ARN}:f:b"]
+    assert found == [f"{ARN}:f", f"{ARN}:f:a", f"{ARN}:f:b"]
 
 
 async def test_a_url_outlives_its_alias_but_not_its_function(aws: Lambda) -> None:

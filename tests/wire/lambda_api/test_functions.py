@@ -58,7 +58,7 @@ async def test_an_alias_shows_its_version_and_neither_tags_nor_concurrency(aws: 
 async def test_qualifiers_that_lead_nowhere(aws: Lambda) -> None:
     await aws.create()
     for qualifier, text in (
-        ("prod", f"Cannot find alias arn: {ARN}:f:prod"),
+        ("prod", f"Function not found: {ARN}:f:prod"),
         ("7", f"Function not found: {ARN}:f:7"),
         ("$latest", f"Function not found: {ARN}:f:$latest"),
     ):
@@ -66,6 +66,22 @@ async def test_qualifiers_that_lead_nowhere(aws: Lambda) -> None:
         assert (code_of(error), message_of(error)) == ("ResourceNotFoundException", text)
         error = await aws.refused("get_function", FunctionName="missing", Qualifier=qualifier)
         assert message_of(error) == f"Function not found: {ARN}:missing:{qualifier}"
+
+
+async def test_a_version_that_aliases_use_cannot_be_deleted(aws: Lambda) -> None:
+    await aws.create(Publish=True)
+    await aws.update_function_code(FunctionName="f", ZipFile=OTHER_CODE)
+    await aws.bench.settle()
+    await aws.publish_version(FunctionName="f")
+    weights = {"AdditionalVersionWeights": {"1": 0.5}}
+    await aws.create_alias(FunctionName="f", Name="prod", FunctionVersion="1")
+    await aws.create_alias(FunctionName="f", Name="test", FunctionVersion="2", RoutingConfig=weights)
+    error = await aws.refused("delete_function", FunctionName="f", Qualifier="1")
+    assert code_of(error) == "ResourceConflictException"
+    text = "Unable to delete version because the following aliases reference it: "
+    assert message_of(error) == f"{text}[prod, test]"
+    error = await aws.refused("delete_function", FunctionName="f", Qualifier="2")
+    assert message_of(error) == f"{text}[test]"
 
 
 async def test_other_accounts_are_closed(aws: Lambda) -> None:

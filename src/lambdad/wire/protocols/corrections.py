@@ -53,6 +53,10 @@ _LAMBDA: dict[str, dict[str, Any]] = {
     },
     # A runtime is checked by the service itself: InvalidParameterValueException with another text.
     "FunctionRuntime": {"type": "string"},
+    # The order in which AWS prints these is not the model's.
+    "EventSourcePosition": {"enum": ["LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"]},
+    "InvokeMode": {"enum": ["RESPONSE_STREAM", "BUFFERED"]},
+    "RecursiveLoop": {"enum": ["Terminate", "Allow"]},
     # The lists that AWS prints lag behind what it takes.
     "LayerRuntime": {"type": "string", "enum": FUNCTION_VALUE_SET, "enum_beyond": RUNTIMES},
     "LayerRuntimeFilter": {"type": "string", "enum": LAYER_VALUE_SET, "enum_beyond": RUNTIMES},
