@@ -20,7 +20,7 @@ from lambdad.domain.arns import FunctionReference, is_alias_name
 from lambdad.domain.configuration import check_tags
 from lambdad.domain.errors import InvalidParameterValue, ResourceConflict, ResourceInUse, ResourceNotFound
 from lambdad.domain.functions import LATEST, FunctionVersion
-from lambdad.domain.mapping_rules import SettingsChange, changed_settings, new_settings
+from lambdad.domain.mapping_rules import SettingsChange, changed_settings, check_before_source, new_settings
 from lambdad.domain.mappings import (
     EventSourceMapping,
     MappingState,
@@ -143,6 +143,7 @@ class Mappings:
 
     async def create(self, command: CreateMapping) -> EventSourceMapping:
         """Raises InvalidParameterValue, and ResourceConflict when the function has a mapping of the source."""
+        check_before_source(command.settings, is_self_managed=command.is_self_managed)
         kind = require_kind(command.source_arn, is_self_managed=command.is_self_managed)
         source_arn = command.source_arn or ""
         settings = new_settings(kind, source_arn, command.settings)

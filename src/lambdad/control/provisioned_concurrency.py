@@ -17,7 +17,7 @@ from lambdad.domain.errors import (
     ResourceNotFound,
 )
 from lambdad.domain.functions import LATEST, Alias
-from lambdad.domain.provisioned import Allocation, ProvisionedConfig, check_alias, last_modified
+from lambdad.domain.provisioned import Allocation, ProvisionedConfig, check_alias, last_modified, unpublished
 from lambdad.storage import provisioned
 from lambdad.storage.functions import FunctionKey, FunctionRepository, FunctionTables, VersionKey
 
@@ -59,9 +59,7 @@ class ProvisionedConcurrency:
         """Asks for `executions` environments of a version or alias; they are initialised in the background."""
         key, qualifier = key_of(reference), _qualifier(reference)
         if qualifier == LATEST:
-            raise InvalidParameterValue(
-                "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
-            )
+            raise unpublished()
         config = ProvisionedConfig(
             account=key.account,
             region=key.region,

@@ -53,6 +53,13 @@ class SettingsChange:
     """Names of given parameters that no kind of source here has."""
 
 
+def check_before_source(change: SettingsChange, *, is_self_managed: bool) -> None:
+    """What is wrong with a new mapping whatever its source is, which AWS says first. Raises InvalidParameterValue."""
+    _refuse_success(change.destinations)
+    if is_self_managed and "SourceAccessConfigurations" not in change.others:
+        raise InvalidParameterValue("Required 'sourceAccessConfigurations' parameter is missing.")
+
+
 def new_settings(kind: SourceKind, source_arn: str, change: SettingsChange) -> MappingSettings:
     """The settings of a new mapping. Raises InvalidParameterValue."""
     _check_destinations(kind, change)
@@ -128,17 +135,23 @@ def _check_destinations(kind: SourceKind, change: SettingsChange) -> None:
     destinations = change.destinations
     if not destinations:
         return
-    if (destinations.get("OnSuccess") or {}).get("Destination") or (not kind.is_stream and _on_failure(destinations)):
-        raise _unsupported("DestinationConfig")
+    _refuse_success(destinations)
     arn = _on_failure(destinations)
     if arn is None:
         return
+    if not kind.is_stream:
+        raise _unsupported("DestinationConfig")
     service = arn.split(":")[2] if arn.count(":") >= 5 else ""
     if service not in ("sqs", "sns", "s3") or arn.endswith(".fifo"):
         raise InvalidParameterValue(
             f"The provided destination {arn} is not supported. Failed batches can go to a standard SQS queue, a "
             "standard SNS topic or an S3 bucket."
         )
+
+
+def _refuse_success(destinations: Mapping[str, Any] | None) -> None:
+    if destinations and (destinations.get("OnSuccess") or {}).get("Destination"):
+        raise _unsupported("DestinationConfig")
 
 
 def _check_starting_position(kind: SourceKind, source_arn: str, change: SettingsChange) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lambdad.domain.errors import InvalidParameterValue
-from lambdad.domain.functions import Alias
+from lambdad.domain.functions import LATEST, Alias
 
 INITIALIZATION_TYPE = "provisioned-concurrency"
 """What such environments read in AWS_LAMBDA_INITIALIZATION_TYPE (AWS Lambda developer guide)."""
@@ -82,8 +82,16 @@ def all_shares(
     return found
 
 
+def unpublished() -> InvalidParameterValue:
+    """`$LATEST` cannot have provisioned concurrency (AWS: recorded 2025-11), nor an alias of it."""
+    return InvalidParameterValue("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+
+
 def check_alias(alias: Alias) -> None:
-    """Raises InvalidParameterValue for an alias with weights: it cannot be given provisioned concurrency, while one
-    that has it may get weights (AWS Lambda developer guide; the text was seen in public reports)."""
+    """Raises InvalidParameterValue for an alias of `$LATEST`, and for one with weights: that cannot be given
+    provisioned concurrency, while one that has it may get weights (AWS Lambda developer guide; the text was seen in
+    public reports)."""
+    if alias.function_version == LATEST:
+        raise unpublished()
     if alias.routing:
         raise InvalidParameterValue("Alias with weights can not be used with Provisioned Concurrency")

@@ -196,6 +196,9 @@ async def test_settings_that_cannot_be(aws: Lambda) -> None:
     assert await refusal(aws, DestinationConfig=destination) == unsupported
     on_success = {"OnSuccess": destination["OnFailure"]}
     assert await refusal(aws, STREAM, StartingPosition="LATEST", DestinationConfig=on_success) == unsupported
+    assert await refusal(aws, None, FunctionName="nothing", DestinationConfig=on_success) == unsupported
+    kafka = {"SelfManagedEventSource": {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["kafka:9092"]}}, "Topics": ["topic"]}
+    assert await refusal(aws, None, **kafka) == "Required 'sourceAccessConfigurations' parameter is missing."
     assert await refusal(aws, StartingPosition="LATEST") == "StartingPosition is not valid for SQS event sources."
     assert await refusal(aws, STREAM) == (
         "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: "

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.recordings import Recording
-from tests.wire.lambda_api.conftest import Lambda
+from tests.wire.lambda_api.conftest import Lambda, code_of, message_of
 
 PUT, GET, DELETE = (f"{verb}_provisioned_concurrency_config" for verb in ("put", "get", "delete"))
 
@@ -118,6 +118,15 @@ async def test_a_list_by_qualifier(aws: Lambda) -> None:
     await aws.delete_function(FunctionName="f", Qualifier="1")
     listed = await aws.list_provisioned_concurrency_configs(FunctionName="f")
     assert listed["ProvisionedConcurrencyConfigs"] == []
+
+
+async def test_an_alias_of_latest_is_refused(aws: Lambda) -> None:
+    await aws.create()
+    await aws.create_alias(FunctionName="f", Name="dev", FunctionVersion="$LATEST")
+    error = await aws.refused(PUT, FunctionName="f", Qualifier="dev", ProvisionedConcurrentExecutions=1)
+    assert code_of(error) == "InvalidParameterValueException"
+    text = "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
+    assert message_of(error) == text
 
 
 async def test_an_alias_with_weights_is_refused(aws: Lambda) -> None:
