@@ -36,6 +36,8 @@ RETURNS = {
     "object": "object()",
     "class": "dict",
     "tuple as key": "{(1, 2): 3}",
+    "date as key": "{datetime.date(2026, 1, 2): 3}",
+    "decimal as key": "{decimal.Decimal(1): 3}",
     "coroutine function": "later",
     "generator": "(x for x in [])",
     "date": "datetime.datetime(2026, 1, 2)",
@@ -100,6 +102,19 @@ def test_raised_exceptions(scene: Scene, statement: str) -> None:
         assert [one[:2] for one in ours[0]] == [one[:2] for one in theirs[0]]
     else:
         same(scene, "{}")
+
+
+@pytest.mark.parametrize("source", ["handler = 5", "def handler():\n    pass", "class handler:\n    pass"])
+def test_handlers_that_cannot_be_called_with_two_arguments(scene: Scene, source: str) -> None:
+    """The one frame is awslambdaric's own; where its file lies and the number of the line differ by version."""
+    scene.write(source)
+    (ours, ours_log, _), (theirs, theirs_log, _) = played(scene, "{}")
+    frame = r"/[^\"]*(/awslambdaric/bootstrap\.py\W+line )\d+"
+    assert b"/var/runtime/awslambdaric/bootstrap.py" in ours[0][2]
+    bodies = [re.sub(frame, r"\1", one[2].decode()) for one in (*ours, *theirs)]
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+    assert comparable(re.sub(frame, r"\1", ours_log)) == comparable(re.sub(frame, r"\1", theirs_log))
 
 
 @pytest.mark.parametrize("format_name", ["Text", "JSON"])

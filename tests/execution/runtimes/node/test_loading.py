@@ -183,6 +183,16 @@ async def test_a_promise_rejected_unnoticed_during_init(node: StartNode) -> None
     assert await started.ended() == 128
 
 
+@pytest.mark.parametrize("name", ["main.js", "main.mjs"])
+async def test_a_promise_rejected_unnoticed_at_the_end_of_init(node: StartNode, name: str) -> None:
+    """Init is not over before the rejection has been told (aws-lambda-ric asks for the next event a turn later)."""
+    export = "exports.handler" if name == "main.js" else "export const handler"
+    started = await node({name: f"Promise.reject(new Error('oh')); {export} = async () => 1;"})
+    declared, error = await init_error(started)
+    assert (declared, error["errorMessage"]) == ("Runtime.UnhandledPromiseRejection", "Error: oh")
+    assert await started.ended() == 128
+
+
 async def test_a_module_that_waits_for_ever_ends_the_process(node: StartNode) -> None:
     started = await node({"main.mjs": "await new Promise(() => {}); export const handler = async () => 1;"})
     assert await started.ended() == 13  # Node's status for it

@@ -64,14 +64,17 @@ export function serve(frames, handler, settings, dying) {
   }
 
   process.on('beforeExit', () => onEmptyLoop());
-  dying.report = (error) => {
-    if (running) {
-      const payload = errorPayload(error, settings);
-      frames.fatal(payload.errorType, JSON.stringify(payload));
-    }
-  };
-  frames.ready();
-  setImmediate(takeNext);
+  // Not before the next turn of the loop: a promise that the module left rejected is told first, as a failed init.
+  setImmediate(() => {
+    dying.report = (error) => {
+      if (running) {
+        const payload = errorPayload(error, settings);
+        frames.fatal(payload.errorType, JSON.stringify(payload));
+      }
+    };
+    frames.ready();
+    takeNext();
+  });
 }
 
 function chooseRun(handler, { modern }) {

@@ -17,6 +17,11 @@ MARSHAL_ERROR = "Runtime.MarshalError"
 UNMARSHAL_ERROR = "Runtime.UnmarshalError"
 CONTEXT_UNMARSHAL_ERROR = "Runtime.LambdaContextUnmarshalError"
 
+_CALL_OF_THE_HANDLER = (
+    '  File "/var/runtime/awslambdaric/bootstrap.py", line 178, in handle_event_request\n'
+    "    response = request_handler(event, lambda_context)\n"
+)
+"""The one frame of a call that never got into the handler (awslambdaric 4.2.2, where it lies on AWS)."""
 _OWN_PLACE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -68,7 +73,10 @@ def payload(message: str, kind: str, trace: list[str] | None, request_id: str = 
 
 
 def describe(value: BaseException, request_id: str = "") -> dict[str, Any]:
-    """The payload of an exception that user code has raised; the runtime's own leading frames are left out."""
+    """The payload of an exception that user code has raised; the runtime's own leading frames are left out.
+
+    awslambdaric keeps its own where there are no others: of a handler that takes other arguments or cannot be called.
+    """
     return payload(str(value), type(value).__name__, stack(value.__traceback__), request_id)
 
 
@@ -78,6 +86,8 @@ def stack(trace: TracebackType | None) -> list[str]:
     first = 0
     while first < len(frames) and frames[first].filename.startswith(_OWN_PLACE):
         first += 1
+    if first == len(frames):
+        return [_CALL_OF_THE_HANDLER]
     return traceback.format_list(
         [(places.shown(frame.filename), frame.lineno or 0, frame.name, frame.line) for frame in frames[first:]]
     )

@@ -52,10 +52,14 @@ class Encoder:
             value = _as_objects(value, set())
         try:
             text = self._encode(value)
-        except TypeError:
+        except TypeError as error:
             adapted = _with_text_keys(value)
             if adapted is value:
-                raise
+                message = str(error)
+                if message.startswith("keys must be "):  # simplejson names the class alone, without its module
+                    head, _, name = message.rpartition(" ")
+                    message = head + " " + name.rpartition(".")[2]
+                raise TypeError(message) from None
             text = self._encode(adapted)
         if self._met_decimals:
             self._met_decimals = False
