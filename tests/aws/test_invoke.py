@@ -409,6 +409,30 @@ def test_the_tail_is_cut_to_4_kb(deploy: Deployer) -> None:
     assert len(base64.b64decode(deploy.invoke(name, LogType="Tail")["LogResult"])) == 4096
 
 
+def test_active_tracing_is_told_to_function_and_log(deploy: Deployer) -> None:
+    code = "import os\ndef handler(e, c):\n    return os.environ['_X_AMZN_TRACE_ID']\n"
+    name = deploy(code, TracingConfig={"Mode": "Active"})
+    response = deploy.invoke(name, LogType="Tail")
+    parts = dict(part.split("=") for part in json.loads(response["Payload"]).split(";"))
+    assert parts["Sampled"] == "1"
+    assert tail_of(response).endswith(
+        f" ms\t\nXRAY TraceId: {parts['Root']}\tSegmentId: {parts['Parent']}\tSampled: true\t\n"
+    )
+    plain = deploy.invoke(deploy(code), LogType="Tail")
+    assert ";Sampled=0;" in json.loads(plain["Payload"])
+    assert "XRAY" not in tail_of(plain)
+
+
+def test_a_failed_init_is_told_in_json_too(deploy: Deployer) -> None:
+    name = deploy("raise SystemExit(3)\n", LoggingConfig={"LogFormat": "JSON", "SystemLogLevel": "WARN"})
+    records = [json.loads(line) for line in tail_of(deploy.invoke(name, LogType="Tail")).splitlines()]
+    done = [one["record"] for one in records if one["type"] == "platform.initRuntimeDone"]
+    assert [(one["phase"], one["status"], one["errorType"]) for one in done] == [
+        ("init", "error", "Runtime.ExitError"),
+        ("invoke", "error", "Runtime.ExitError"),
+    ]
+
+
 def test_logs_are_there_when_the_call_returns(deploy: Deployer, logs_client: Any) -> None:
     name = deploy("def handler(e, c):\n    print('multi\\nline\\nstring')\n    print('another\\rline')\n")
     deploy.invoke(name)

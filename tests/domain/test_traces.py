@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lambdad.domain.traces import function_hash, lineage_depth, trace_header
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
@@ -22,6 +24,13 @@ def test_root_and_sampled_are_kept_and_the_parent_is_replaced() -> None:
     assert header.startswith("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=")
     assert "53995c3f42cd8ad8" not in header
     assert ";Sampled=1;" in header
+
+
+@pytest.mark.parametrize("incoming", ["", "Root=1-5759e988-bd862e3fe1be46a994272793", "Sampled=?"])
+def test_active_tracing_samples_what_the_caller_left_open(incoming: str) -> None:
+    assert ";Sampled=1;" in trace_header(incoming, ARN, 0, is_active=True)
+    assert ";Sampled=0;" in trace_header(incoming, ARN, 0)
+    assert ";Sampled=0;" in trace_header(incoming + ";Sampled=0", ARN, 0, is_active=True)
 
 
 def test_lineage_counts_the_chain() -> None:

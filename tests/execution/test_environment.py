@@ -228,6 +228,8 @@ async def test_init_that_takes_too_long_runs_again_under_the_functions_timeout(
     assert second.killed
     assert outcome.ending is Ending.TIMEOUT
     assert "\tPhase: init\tStatus: timeout\n" in world.logs.text
+    # The second one is told too, ahead of START (AWS: logs).
+    assert world.logs.text.index("\tPhase: invoke\tStatus: timeout\n") < world.logs.text.index("START RequestId")
 
 
 async def test_an_entry_point_that_cannot_run_is_told(world: World) -> None:

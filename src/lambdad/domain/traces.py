@@ -18,19 +18,25 @@ def reseed() -> None:
     _generator.seed()
 
 
-def trace_header(incoming: str, function_arn: str, now_s: float) -> str:
-    """The header that the function sees, from the one that the caller sent ('' for none)."""
+def trace_header(incoming: str, function_arn: str, now_s: float, *, is_active: bool = False) -> str:
+    """The header that the function sees, from the one that the caller sent ('' for none).
+
+    Whether a call is sampled is the caller's decision. Where it left that open, calls of a function with active
+    tracing are sampled (AWS Lambda developer guide; X-Ray would take the first of each second and a part of the rest).
+    """
     getrandbits = _generator.getrandbits
-    if not incoming:
+    if not incoming and not is_active:
         digits = f"{getrandbits(160):040x}"  # drawn once: a draw costs more than a cut
         end = _first_ends.get(function_arn) or _first_end(function_arn)
         return f"Root=1-{int(now_s):08x}-{digits[:24]};Parent={digits[24:]};{end}"
     fields = parse(incoming)
     root = fields.get("Root") or new_root(now_s)
-    sampled = fields.get("Sampled", "0")
+    sampled = fields.get("Sampled", "")
+    if sampled not in ("0", "1"):
+        sampled = "1" if is_active else "0"
     depth = lineage_depth(fields.get("Lineage", "")) + 1
     return (
-        f"Root={root};Parent={getrandbits(64):016x};Sampled={sampled if sampled in ('0', '1') else '0'};"
+        f"Root={root};Parent={getrandbits(64):016x};Sampled={sampled};"
         f"Lineage={depth}:{function_hash(function_arn)}:{depth - 1}"
     )
 

@@ -452,6 +452,7 @@ class Environment:
             error_type="Sandbox.Timedout",
         )
         if self.state is State.STARTING:
+            self._journal_init_timeout()
             self._log_start_of_broken_init(call)
         self._break(ShutdownReason.TIMEOUT)
         self._call = None
@@ -460,12 +461,15 @@ class Environment:
         self._owner.environment_free(self)
 
     def _init_timed_out(self) -> None:
+        self._journal_init_timeout()
+        self._break(ShutdownReason.TIMEOUT)
+        self._try_init_again()
+
+    def _journal_init_timeout(self) -> None:
         assert self._boot is not None
         self._capture.drain()
         elapsed_ms = (self._time() - self._boot.started) * 1000
-        self._journal.init_ended(elapsed_ms, "init", "timeout", None, self._boot.session.registry.all)
-        self._break(ShutdownReason.TIMEOUT)
-        self._try_init_again()
+        self._journal.init_ended(elapsed_ms, self._phase, "timeout", None, self._boot.session.registry.all)
 
     def runtime_ended(self, end: ProcessExit) -> None:
         self._accounts.saw_peak(end.peak_kib)

@@ -15,7 +15,7 @@ from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.invocations import Ending, Invocation, Outcome
 from lambdad.execution.extensions.registry import Extension
 from lambdad.execution.log_capture import LogCapture
-from lambdad.execution.log_lines import SystemLines, environment_failed, iso_time
+from lambdad.execution.log_lines import SystemLines, environment_failed, iso_time, tracing_of
 from lambdad.execution.telemetry_api.records import tracing
 from lambdad.execution.telemetry_api.stream import TelemetryStream
 
@@ -103,9 +103,7 @@ class Journal:
         self, elapsed_ms: float, phase: str, status: str, error_type: str | None, extensions: Sequence[Extension]
     ) -> None:
         """Init came to no good."""
-        if self._capture.telemetry is not None:
-            record = self._of_init(phase, status, error_type)
-            self._capture.telemetry.add("platform.initRuntimeDone", record)
+        self.init_runtime_done(phase, status, error_type)
         self._init_report(elapsed_ms, phase, status, error_type, extensions)
 
     def _init_report(
@@ -215,6 +213,7 @@ class Journal:
             init_duration_ms=outcome.init_duration_ms,
             status=status,
             error_type=reported_type,
+            tracing=tracing_of(invocation.trace_id),
         )
         self._capture.write(text, time_ms)
         if self._capture.telemetry is not None:

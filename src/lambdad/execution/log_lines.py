@@ -31,6 +31,14 @@ class Tracing:
     segment_id: str
 
 
+def tracing_of(trace_header: str) -> Tracing | None:
+    """From the header that the function sees, if the invocation was sampled. Its Parent is the service's segment."""
+    if "Sampled=1" not in trace_header:
+        return None
+    parts = dict(part.partition("=")[::2] for part in trace_header.split(";"))
+    return Tracing(trace_id=parts.get("Root", ""), segment_id=parts.get("Parent", ""))
+
+
 class SystemLines(Protocol):
     """The service's own lines of one function version. A line that the format or the level leaves out is empty."""
 

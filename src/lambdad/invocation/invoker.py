@@ -143,7 +143,12 @@ class Invoker:
             request_id=request_id,
             event=event,
             invoked_function_arn=target.invoked_arn,
-            trace_id=trace_header(trace, target.function_arn, self._clock.time_ms() / 1000),
+            trace_id=trace_header(
+                trace,
+                target.function_arn,
+                self._clock.time_ms() / 1000,
+                is_active=target.version.tracing_mode == "Active",
+            ),
             client_context=client_context,
             streaming=sink is not None,
             wants_tail=wants_tail,
