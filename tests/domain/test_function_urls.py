@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from lambdad.domain.function_urls import Cors, FunctionUrl, is_url_id, url_of_host
+from lambdad.domain.function_urls import Cors, FunctionUrl, url_of_host
 
 PAGE = "https://page.example"
 
@@ -65,5 +67,5 @@ def test_every_url_has_an_id_of_its_own() -> None:
         for _ in range(3)
     ]
     assert len({url.id for url in made}) == 3
-    assert all(is_url_id(url.id) for url in made)
+    assert all(re.fullmatch("[a-z0-9]{32}", url.id) for url in made)
     assert url_of_host(made[0].host("localhost:1")) == (made[0].id, "r")

@@ -10,7 +10,7 @@ from lambdad.control import paging
 from lambdad.control.changes import key_of
 from lambdad.domain.arns import FunctionReference
 from lambdad.domain.errors import ResourceConflict, ResourceNotFound
-from lambdad.domain.function_urls import Cors, FunctionUrl
+from lambdad.domain.function_urls import CUSTOM_ID_TAG, Cors, FunctionUrl, id_of_new_url
 from lambdad.storage import function_urls
 from lambdad.storage.functions import FunctionRepository, FunctionTables
 
@@ -32,12 +32,13 @@ class FunctionUrls:
         self._now = now
 
     async def create(self, reference: FunctionReference, settings: UrlSettings) -> FunctionUrl:
-        """A URL with an id of its own: a URL that was deleted never comes back."""
+        """A URL with an id of its own: one that was deleted never comes back, unless the function's tag names it."""
         key = key_of(reference)
         now = self._time()
 
         def job(tables: FunctionTables) -> FunctionUrl:
-            if tables.function(key) is None:
+            function = tables.function(key)
+            if function is None:
                 raise _no_function()
             if function_urls.find(tables.transaction, key, reference.qualifier) is not None:
                 raise ResourceConflict(
@@ -46,7 +47,15 @@ class FunctionUrls:
                 )
             if reference.qualifier is not None and tables.alias(key, reference.qualifier) is None:
                 raise _no_function()
+            url_id = id_of_new_url(function.tags, reference.qualifier)
+            holder = function_urls.by_id(tables.transaction, url_id)
+            if holder is not None:
+                raise ResourceConflict(
+                    f"The id {url_id}, which the tag {CUSTOM_ID_TAG} names, is that of the URL of "
+                    f"{holder.reference.arn}."
+                )
             url = FunctionUrl(
+                id=url_id,
                 account=key.account,
                 region=key.region,
                 function=key.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lambdad.domain.arns import FunctionReference
@@ -12,8 +13,11 @@ from lambdad.domain.arns import FunctionReference
 ID_LENGTH = 32
 """Lower-case letters and digits (AWS: recorded 2025-11)."""
 URL_LABEL = "lambda-url"
+CUSTOM_ID_TAG = "_custom_id_"
+"""A tag of the function that names the id of its URLs. Not AWS's: LocalStack has it, and those who come from there rely
+on it, as tests do that want to know an address beforehand."""
 _ALPHABET = string.ascii_lowercase + string.digits
-_ID = re.compile(f"[a-z0-9]{{{ID_LENGTH}}}")
+_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +65,15 @@ class Cors:
         return origin if origin.lower() in (one.lower() for one in origins) else None
 
 
+def random_id() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(ID_LENGTH))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionUrl:
     """The URL of a function or of an alias."""
 
-    id: str = field(default_factory=lambda: "".join(secrets.choice(_ALPHABET) for _ in range(ID_LENGTH)))
+    id: str = field(default_factory=random_id)
     account: str
     region: str
     function: str
@@ -89,13 +97,17 @@ class FunctionUrl:
         return f"{self.id}.{URL_LABEL}.{self.region}.{served}"
 
 
+def id_of_new_url(tags: Mapping[str, str], qualifier: str | None) -> str:
+    """What the function's tag asks for, an alias' name behind it; a random one where that cannot be part of a host
+    name, or nothing is asked for."""
+    asked = tags.get(CUSTOM_ID_TAG, "")
+    wanted = (f"{asked}-{qualifier}" if asked and qualifier else asked).lower()
+    return wanted if _DNS_LABEL.fullmatch(wanted) else random_id()
+
+
 def url_of_host(host: str) -> tuple[str, str] | None:
     """Id and region of a Host header that looks like the name of a URL, whether or not there is such a URL."""
     labels = host.lower().split(".", 3)
     if len(labels) < 4 or labels[1] != URL_LABEL:
         return None
     return labels[0], labels[2]
-
-
-def is_url_id(text: str) -> bool:
-    return _ID.fullmatch(text) is not None

@@ -23,6 +23,12 @@ def find(tx: Transaction, key: FunctionKey, qualifier: str | None) -> FunctionUr
     return None if row is None else _url(row)
 
 
+def by_id(tx: Transaction, url_id: str) -> FunctionUrl | None:
+    """The URL of an id, whatever function and account it is of."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM function_url WHERE id = :id", {"id": url_id})
+    return None if row is None else _url(row)
+
+
 async def read(engine: Engine, url_id: str) -> FunctionUrl | None:
     """The URL of an id."""
     rows = await engine.read(f"SELECT {_COLUMNS} FROM function_url WHERE id = :id", {"id": url_id})

@@ -136,6 +136,30 @@ async def test_urls_are_listed(aws: Lambda) -> None:
     assert found == [f"{ARN}:f", f"{ARN}:f:a", f"{ARN}:f:b"]
 
 
+async def test_a_tag_names_the_id(aws: Lambda) -> None:
+    await aws.create(Tags={"_custom_id_": "my-Custom-id"})
+    await aws.create_alias(FunctionName="f", Name="live", FunctionVersion="$LATEST")
+    below = f"lambda-url.{REGION}.localhost:4566/"
+    made = await aws.create_function_url_config(FunctionName="f", AuthType="NONE")
+    assert made["FunctionUrl"] == f"http://my-custom-id.{below}"
+    made = await aws.create_function_url_config(FunctionName="f", Qualifier="live", AuthType="NONE")
+    assert made["FunctionUrl"] == f"http://my-custom-id-live.{below}"
+    await aws.create("g", Tags={"_custom_id_": "my-custom-id"})
+    error = await aws.refused("create_function_url_config", FunctionName="g", AuthType="NONE")
+    assert code_of(error) == "ResourceConflictException"
+    assert message_of(error) == f"The id my-custom-id, which the tag _custom_id_ names, is that of the URL of {ARN}:f."
+    await aws.delete_function(FunctionName="f")
+    made = await aws.create_function_url_config(FunctionName="g", AuthType="NONE")
+    assert made["FunctionUrl"] == f"http://my-custom-id.{below}"
+
+
+@pytest.mark.parametrize("asked", ["", "no.dots", "_custom_", "-dash", "dash-", "x" * 64])
+async def test_a_tag_that_cannot_be_part_of_a_host_name(aws: Lambda, asked: str) -> None:
+    await aws.create(Tags={"_custom_id_": asked})
+    made = await aws.create_function_url_config(FunctionName="f", AuthType="NONE")
+    assert ADDRESS.fullmatch(made["FunctionUrl"])
+
+
 async def test_a_url_outlives_its_alias_but_not_its_function(aws: Lambda) -> None:
     await aws.create()
     await aws.create_alias(FunctionName="f", Name="a", FunctionVersion="$LATEST")
