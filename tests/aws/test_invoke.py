@@ -26,6 +26,13 @@ needs_node_ahead = pytest.mark.skipif(
 
 ECHO = "def handler(event, context):\n    return event\n"
 
+IDENTITY = """
+import boto3
+def handler(event, context):
+    identity = boto3.client("sts").get_caller_identity()
+    return {key: identity[key] for key in ("UserId", "Account", "Arn")}
+"""
+
 
 def refused(call: Any, **arguments: Any) -> dict[str, Any]:
     with pytest.raises(ClientError) as error:
@@ -123,11 +130,22 @@ def test_the_keys_of_a_function_are_its_own_accounts(server: RunningServer) -> N
     """Also with a role of another account, such as one that examples name."""
     client = server.client("lambda", account="444455556666")
     deployer = Deployer(client)
-    name = deployer(
-        "import boto3\ndef handler(e, c):\n    return boto3.client('sts').get_caller_identity()['Arn']\n", Timeout=20
-    )
-    assert json.loads(deployer.invoke(name)["Payload"]) == f"arn:aws:sts::444455556666:assumed-role/lambda-role/{name}"
+    name = deployer(IDENTITY, Timeout=20)
+    arn = f"arn:aws:sts::444455556666:assumed-role/lambda-role/{name}"
+    assert json.loads(deployer.invoke(name)["Payload"])["Arn"] == arn
     deployer.remove_all()
+
+
+def test_a_function_acts_as_a_session_of_its_role(server: RunningServer, deploy: Deployer) -> None:
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = server.client("iam").create_role(RoleName="acting", Path="/of/", AssumeRolePolicyDocument=document)["Role"]
+    name = deploy(IDENTITY, Timeout=20, Role=role["Arn"])
+    assert json.loads(deploy.invoke(name)["Payload"]) == {
+        "UserId": f"{role['RoleId']}:{name}",
+        "Account": "000000000000",
+        "Arn": f"arn:aws:sts::000000000000:assumed-role/acting/{name}",
+    }
 
 
 def test_boto3_can_be_imported(deploy: Deployer) -> None:

@@ -31,6 +31,7 @@ from lambdad.clock import SystemClock
 from lambdad.config import Settings
 from lambdad.control.keys import Keys
 from lambdad.control.plane import ControlPlane
+from lambdad.domain import roles
 from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
 from lambdad.domain.errors import LambdadError
 from lambdad.domain.functions import FunctionVersion
@@ -79,7 +80,7 @@ from lambdad.wire.access.links import SignedLinks
 from lambdad.wire.cloudwatch import cloudwatch_service
 from lambdad.wire.eventbridge import eventbridge_service
 from lambdad.wire.fallback import Fallback
-from lambdad.wire.front import FrontDoor, RawHandler, RawRoute
+from lambdad.wire.front import FrontDoor, RawRoute
 from lambdad.wire.function_urls.door import FunctionUrlDoor
 from lambdad.wire.iam import iam_service
 from lambdad.wire.iam_copies import IamCopies
@@ -431,19 +432,20 @@ class Application:
         function_urls: FunctionUrlDoor,
         fallback: Fallback,
     ) -> FrontDoor:
-        def route(prefix: str, suffix: str, handler: RawHandler) -> RawRoute:
-            return RawRoute(service="lambda", method="POST", prefix=prefix, suffix=suffix, handler=handler)
-
+        routes = (
+            (invoke.PREFIX, invoke.SUFFIX, api.invoke),
+            (invoke.STREAM_PREFIX, invoke.STREAM_SUFFIX, api.invoke_with_response_stream),
+            (invoke.ASYNC_PREFIX, invoke.ASYNC_SUFFIX, api.invoke_async),
+        )
         return FrontDoor(
             services,
             gate,
             HostNames(self.settings.host, self.settings.hostnames),
             function_urls=function_urls,
             raw_routes=[
-                route(invoke.PREFIX, invoke.SUFFIX, api.invoke),
-                route(invoke.STREAM_PREFIX, invoke.STREAM_SUFFIX, api.invoke_with_response_stream),
-                route(invoke.ASYNC_PREFIX, invoke.ASYNC_SUFFIX, api.invoke_async),
-                route(invoke.ASYNC_PREFIX, f"{invoke.ASYNC_SUFFIX}/", api.invoke_async),
+                RawRoute(service="lambda", method="POST", prefix=prefix, suffix=suffix + slash, handler=handler)
+                for slash in ("", "/")
+                for prefix, suffix, handler in routes
             ],
             fallback=fallback,
         )
@@ -494,6 +496,6 @@ def role_credentials(keys: TemporaryKeys, version: FunctionVersion) -> Temporary
     return keys.issue(
         account=account,
         arn=f"arn:aws:sts::{account}:assumed-role/{role}/{version.name}",
-        user_id=f"AROA:{version.name}",
+        user_id=f"{roles.role_id(version.role)}:{version.name}",
         expires_at=time.time() + ROLE_KEYS_S,
     )

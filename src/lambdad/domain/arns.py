@@ -105,9 +105,7 @@ def parse_function_reference(
     AccessDenied for one of another account, InvalidParameterValue when the name's own qualifier is not the given one.
     """
     match = _COMPILED[kind].fullmatch(text)
-    violations = _name_violations(text, kind, matches=match is not None)
-    if qualifier is not None:
-        violations += _qualifier_violations(qualifier)
+    violations = violations_of(text, qualifier, kind)
     if violations or match is None:
         raise ValidationFailed(violations)
     name: str = match[_NAME]
@@ -127,6 +125,14 @@ def parse_function_reference(
             "The derived qualifier from the function name does not match the specified qualifier."
         )
     return FunctionReference(own_account, region, name, qualifier if own_qualifier is None else own_qualifier)
+
+
+def violations_of(text: str, qualifier: str | None, kind: NameKind = NameKind.NAMESPACED) -> list[str]:
+    """What is wrong with the form of a function's name and of the qualifier beside it."""
+    found = _length_violations(text, "functionName", kind.max_length)
+    if not _COMPILED[kind].fullmatch(text):
+        found.append(_violation(text, "functionName", f"satisfy regular expression pattern: {kind.pattern}"))
+    return found if qualifier is None else found + _qualifier_violations(qualifier)
 
 
 def no_policy_allows(caller: str, action: str, resource: str) -> AccessDenied:
@@ -174,13 +180,6 @@ def unqualified(reference: FunctionReference, *, latest_allowed: bool = False) -
     if latest_allowed and reference.qualifier == LATEST:
         return FunctionReference(reference.account, reference.region, reference.name)
     raise InvalidParameterValue(_FUNCTIONS_ONLY)
-
-
-def _name_violations(text: str, kind: NameKind, *, matches: bool) -> list[str]:
-    found = _length_violations(text, "functionName", kind.max_length)
-    if not matches:
-        found.append(_violation(text, "functionName", f"satisfy regular expression pattern: {kind.pattern}"))
-    return found
 
 
 def _qualifier_violations(text: str) -> list[str]:

@@ -2,24 +2,39 @@
 
 The check itself is Python's C parser, made as strict as JSON is. Only when it refuses does `explain` walk through the
 bytes again to find the text and the position that AWS would give (AWS: recorded 2025-11 and captures of 2026 for the
-commoner cases; the others follow the templates of Jackson, the parser those texts come from).
+commoner cases; the others follow Jackson's UTF8StreamJsonParser, the parser those texts come from: it looks at single
+bytes where it wants a value, and gives the place behind what it has read, but of a character that it does not want here
+the place of that).
 
-Decided here: content after the first complete value is refused, although Jackson by default would not look at it.
+Decided here: content after the first complete value is refused, although Jackson by default would not look at it; so
+is a byte order mark, which Jackson would pass over, because functions could not read it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from json.scanner import make_scanner
 from typing import NoReturn
 
 SOURCE = "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, column: {column}]"
+_COMMENT = (
+    "maybe a (non-standard) comment? (not recognized as one since Feature 'ALLOW_COMMENTS' not enabled for parser)"
+)
+_PLUS_SIGN = (
+    "JSON spec does not allow numbers to have plus signs: "
+    "enable `JsonReadFeature.ALLOW_LEADING_PLUS_SIGN_FOR_NUMBERS` to allow"
+)
 EXPECTED_VALUE = "JSON String, Number, Array, Object or token 'null', 'true' or 'false'"
 MAX_DEPTH = 1000
 
 _WHITESPACE = b" \t\r\n"
-_TOKEN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$")
+MAX_TOKEN_LENGTH = 256
+_OF_IDENTIFIERS = frozenset(["Lu", "Ll", "Lt", "Lm", "Lo", "Nl", "Sc", "Pc"])
+"""Categories of characters that begin an identifier of Java's, and so a word; more may follow."""
+_IN_IDENTIFIERS = _OF_IDENTIFIERS | {"Nd", "Mc", "Mn", "Cf"}
+_IGNORABLE = frozenset([*range(9), *range(0x0E, 0x1C), *range(0x7F, 0xA0)])
 _ESCAPES = frozenset(b'"\\/bfnrt')
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _DIGITS = frozenset(b"0123456789")
@@ -34,7 +49,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise _NotStandard(name)
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+# Values are of no interest: `len` is quicker than making numbers, and Python refuses to make the longest.
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=len, parse_float=len)
 _decode = _decoder.decode
 _scan_once = make_scanner(_decoder)  # type: ignore[arg-type] # a decoder is what it takes; the stubs are wrong
 
@@ -76,6 +92,14 @@ class _Refused(Exception):
         super().__init__(text)
         self.text = text
         self.position = position
+
+
+def _begins_word(character: int) -> bool:
+    return unicodedata.category(chr(character)) in _OF_IDENTIFIERS
+
+
+def _is_in_word(character: int) -> bool:
+    return unicodedata.category(chr(character)) in _IN_IDENTIFIERS or character in _IGNORABLE
 
 
 def _describe(character: int) -> str:
@@ -123,8 +147,6 @@ class _Walk:
                 self.unexpected(f"was expecting comma to separate {kind} entries")
             self.at += 1
             self.more(kind)
-            if self.body[self.at] in b"]}" and kind == "Array":
-                self.unexpected(f"expected a valid value ({EXPECTED_VALUE})")
         self.begun[-1] = True
         if kind == "Object":
             self.name()
@@ -137,7 +159,7 @@ class _Walk:
             raise _Refused(
                 f"Unexpected close marker '{found}': expected '{wanted}' "
                 f"(for {kind} starting at {_location(self.body, start)})",
-                self.at,
+                self.at + 1,
             )
         self.open.pop()
         self.begun.pop()
@@ -171,52 +193,76 @@ class _Walk:
             self.string("in VALUE_STRING")
         elif character in _DIGITS or character == ord("-"):
             self.number()
-        elif character in _TOKEN_BYTES:
+        elif character == ord("+"):
+            self.unexpected_in_number(_PLUS_SIGN)
+        elif character in b"]}" and not self.open:
+            raise _Refused(
+                f"Unexpected close marker '{chr(character)}': expected '{']' if character == ord('}') else '}'}' "
+                f"(for root starting at {SOURCE.format(line=1, column=0)})",
+                self.at + 1,
+            )
+        elif character in b",}" or (character == ord("]") and self.open[-1][0] == "Array"):
+            self.unexpected("expected a value")
+        elif _begins_word(character):
             self.token()
         else:
-            self.unexpected(f"expected a valid value ({EXPECTED_VALUE})")
+            self.unexpected(f"expected a valid value ({EXPECTED_VALUE})", character)
 
     def token(self) -> None:
+        word = chr(self.body[self.at])
+        end = self.at = self.at + 1
+        while end < len(self.body):
+            character = self.next_character()
+            if not _is_in_word(character):
+                break
+            word += chr(character)
+            end = self.at
+            if len(word) >= MAX_TOKEN_LENGTH:
+                word += "..."
+                break
+        if word in ("NaN", "Infinity"):
+            self.non_standard(word, end)
+        if word not in ("true", "false", "null"):
+            raise _Refused(f"Unrecognized token '{word}': was expecting ({EXPECTED_VALUE})", self.at)
+        self.at = end
+
+    def non_standard(self, word: str, end: int) -> NoReturn:
+        raise _Refused(f"Non-standard token '{word}': enable `JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS` to allow", end)
+
+    def next_character(self) -> int:
+        """The code of the next character, as one of Java's: larger ones lose what does not fit into 16 bits."""
         start = self.at
-        while self.at < len(self.body) and self.body[self.at] in _TOKEN_BYTES:
-            self.at += 1
-        if self.at < len(self.body) and self.body[self.at] >= 0x80:
-            self.character(self.at)  # a letter beyond ASCII would go on, a broken one is told
-        word = self.body[start : self.at].decode("ascii")
-        if word in ("true", "false", "null"):
-            return
-        position = self.at + (1 if self.at < len(self.body) else 0)
-        if word in ("NaN", "Infinity", "INF"):
-            raise _Refused(
-                f"Non-standard token '{word}': enable `JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS` to allow", position
-            )
-        raise _Refused(f"Unrecognized token '{word}': was expecting ({EXPECTED_VALUE})", position)
+        self.at += self.character(start)
+        return ord(self.body[start : self.at].decode("utf-8", "replace")[0]) & 0xFFFF
 
     def number(self) -> None:
         if self.body[self.at] == ord("-"):
             self.at += 1
-            self.digits("following minus sign")
+            for word in ("Infinity", "INF"):
+                if self.body.startswith(word.encode(), self.at):
+                    self.non_standard(f"-{word}", self.at + len(word))
+            self.digits("expected digit (0-9) to follow minus sign, for valid numeric value")
         else:
             self.digits("")
         if self.at < len(self.body) and self.body[self.at] == ord("."):
             self.at += 1
-            self.digits("following decimal point", leading_zero=True)
+            self.digits("Decimal point not followed by a digit", leading_zero=True)
         if self.at < len(self.body) and self.body[self.at] in b"eE":
             self.at += 1
             if self.at < len(self.body) and self.body[self.at] in b"+-":
                 self.at += 1
-            self.digits("exponent indicator not followed by a digit", leading_zero=True)
+            self.digits("Exponent indicator not followed by a digit", leading_zero=True)
         if not self.open and self.at < len(self.body) and self.body[self.at] not in _WHITESPACE:
             self.unexpected("Expected space separating root-level values")
 
-    def digits(self, where: str, *, leading_zero: bool = False) -> None:
+    def digits(self, why: str, *, leading_zero: bool = False) -> None:
         start = self.at
         while self.at < len(self.body) and self.body[self.at] in _DIGITS:
             self.at += 1
         if self.at == start:
             if self.at >= len(self.body):
                 raise _Refused("Unexpected end-of-input in a Number value", len(self.body))
-            self.unexpected(f"expected digit (0-9) {where}".strip())
+            self.unexpected_in_number(why)
         if not leading_zero and self.at - start > 1 and self.body[start] == ord("0"):
             raise _Refused("Invalid numeric value: Leading zeroes not allowed", start + 1)
 
@@ -238,7 +284,7 @@ class _Walk:
                 raise _Refused(
                     f"Illegal unquoted character ({_describe(character)}): has to be escaped using backslash "
                     "to be included in " + ("name" if "name" in where else "string value"),
-                    self.at + 1,
+                    self.at,
                 )
             else:
                 self.at += self.character(self.at)
@@ -279,6 +325,16 @@ class _Walk:
     def space(self) -> None:
         while self.at < len(self.body) and self.body[self.at] in _WHITESPACE:
             self.at += 1
+        if self.at < len(self.body):
+            character = self.body[self.at]
+            if character < 0x20:
+                raise _Refused(
+                    f"Illegal character ({_describe(character)}): "
+                    "only regular white space (\\r, \\n, \\t) is allowed between tokens",
+                    self.at,
+                )
+            if character == ord("/"):
+                self.unexpected(_COMMENT)
 
     def more(self, kind: str) -> None:
         """Skips white space inside an object or array; the input must go on."""
@@ -286,9 +342,11 @@ class _Walk:
         if self.at >= len(self.body):
             raise _Refused(f"Unexpected end-of-input within/between {kind} entries", len(self.body))
 
-    def unexpected(self, comment: str) -> NoReturn:
-        character = self.body[self.at]
-        if character >= 0xC0:
-            size = self.character(self.at)
-            character = ord(self.body[self.at : self.at + size].decode("utf-8", "replace")[0])
-        raise _Refused(f"Unexpected character ({_describe(character)}): {comment}", self.at)
+    def unexpected(self, comment: str, character: int | None = None) -> NoReturn:
+        at = self.at
+        if character is None:
+            character = self.body[at] if self.body[at] < 0xC0 else self.next_character()
+        raise _Refused(f"Unexpected character ({_describe(character)}): {comment}", at)
+
+    def unexpected_in_number(self, comment: str) -> NoReturn:
+        raise _Refused(f"Unexpected character ({_describe(self.body[self.at])}) in numeric value: {comment}", self.at)

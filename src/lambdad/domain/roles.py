@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 NO_TEXTS: Mapping[str, str] = {}
+_ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+def role_id(arn: str) -> str:
+    """`AROA…` with 21 characters, always the same for a role of this ARN, whether it was ever created or not.
+
+    So those who issue a function's keys know the id that IAM shows of its role without asking the store. On AWS a role
+    that was deleted and made again gets another one.
+    """
+    digits = sha256(arn.encode()).digest()
+    return "AROA" + "".join(_ID_ALPHABET[byte & 31] for byte in digits[:17])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

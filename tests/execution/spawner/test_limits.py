@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.execution.spawner.conftest import Bench, needs_root
 
 HOG = """
@@ -164,3 +166,13 @@ def handler(event, context):
 """
     limits = await (await any_bench.start(source)).invoke()
     assert limits == [[1024, 1024], [0, 0], [8 << 20, 8 << 20], [65536, 65536]]
+
+
+@pytest.mark.parametrize(("memory_mb", "tasks"), [(128, 742), (256, 1024), (3008, 1024)])
+async def test_the_number_of_tasks_as_functions_see_it(bench: Bench, memory_mb: int, tasks: int) -> None:
+    source = """
+import resource
+def handler(event, context):
+    return resource.getrlimit(resource.RLIMIT_NPROC)
+"""
+    assert await (await bench.start(source, memory_mb=memory_mb)).invoke() == [tasks, tasks]

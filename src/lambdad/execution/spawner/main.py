@@ -233,7 +233,7 @@ class Spawner:
             order.directory,
             environment.uid,
             self._settings.open_files,
-            self._settings.tasks if self._ground.users or self._ground.user_namespaces else 0,
+            self._tasks(environment) if self._ground.users or self._ground.user_namespaces else 0,
             0 if self._namespaces or not self._reach else environment.tmp_mb << 20,
             environment.memory_kib * 1024,
             flags | (supervisor.WRAPPED if order.wrapped else 0) | (supervisor.LANDLOCK if self._reach else 0),
@@ -339,6 +339,14 @@ class Spawner:
             raise
         self._environments[environment.id] = environment
         return environment
+
+    def _tasks(self, environment: Environment) -> int:
+        """The limit that `ulimit -u` shows: 742 with 128 MB (AWS: recorded).
+
+        That is what Linux grants by default to a machine of 185.5 MiB: half a thread for each 128 KiB. So it is taken
+        to grow with the memory size, up to the documented 1,024.
+        """
+        return min(self._settings.tasks, environment.memory_kib // 256 + 230)
 
     def _limit(self, environment: Environment, groups: cgroups.Groups) -> None:
         memory_bytes = environment.memory_kib * 1024

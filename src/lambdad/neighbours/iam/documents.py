@@ -15,7 +15,7 @@ MAX_TAGS = 50
 
 
 def new_id(prefix: str) -> str:
-    """`AROA…` for roles, `ANPA…` for policies: 21 characters."""
+    """`ANPA…` for policies: 21 characters."""
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(17))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from lambdad.domain.errors import ServiceError
-from lambdad.domain.roles import Role
+from lambdad.domain.roles import Role, role_id
 from lambdad.neighbours.iam import documents
 from lambdad.neighbours.iam.aws_policies import aws_policy
 from lambdad.storage.roles import Identities, IdentityTables
@@ -37,7 +37,7 @@ class Roles:
         role = Role(
             account=account,
             name=name,
-            role_id=documents.new_id("AROA"),
+            role_id=role_id(f"arn:aws:iam::{account}:role{path}{name}"),
             path=path,
             created_at=self._now().replace(microsecond=0),
             trust_policy=trust_policy,

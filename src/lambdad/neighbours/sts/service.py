@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 
+from lambdad.domain import roles
 from lambdad.domain.credentials import TemporaryCredentials, TemporaryKeys
 from lambdad.domain.errors import ServiceError
 from lambdad.domain.identity import Caller
@@ -60,7 +60,7 @@ class Tokens:
         if duration_s > longest_s:
             message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
             raise ServiceError("ValidationError", message)
-        role_id = role.role_id if role is not None else _role_id(role_arn)
+        role_id = role.role_id if role is not None else roles.role_id(role_arn)
         arn = f"arn:aws:sts::{account}:assumed-role/{name}/{session_name}"
         user_id = f"{role_id}:{session_name}"
         credentials = self._keys.issue(
@@ -72,9 +72,3 @@ class Tokens:
         """Temporary keys for the caller itself."""
         expires_at = int(self._now()) + (duration_s or DEFAULT_SESSION_S)
         return self._keys.issue(account=caller.account, arn=caller.arn, user_id=caller.user_id, expires_at=expires_at)
-
-
-def _role_id(arn: str) -> str:
-    """An id for a role that was never created, always the same."""
-    digits = sha256(arn.encode()).digest()
-    return "AROA" + "".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[byte & 31] for byte in digits[:17])

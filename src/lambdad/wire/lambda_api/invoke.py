@@ -11,12 +11,13 @@ import base64
 import binascii
 import json
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from lambdad.domain import json_syntax
+from lambdad.domain import arns, json_syntax
 from lambdad.domain.errors import (
     InvalidParameterValue,
     InvalidRequestContent,
@@ -66,6 +67,11 @@ _NOT_OFFERED = (
     ("x-amz-durable-execution-name", "The invoked function is not a durable function."),
 )
 """No function here can have what these members are for."""
+_PATTERNED = (
+    ("x-amz-tenant-id", "tenantId", 256, r"[a-zA-Z0-9\._:\/=+\-@ ]+"),
+    ("x-amz-durable-execution-name", "durableExecutionName", 64, "[a-zA-Z0-9-_]+"),
+)
+"""Headers of members that have a length and a pattern (botocore model)."""
 
 
 class _Call:
@@ -82,14 +88,36 @@ class _Call:
         self.kind = headers.get("x-amz-invocation-type", "RequestResponse")
         log_type = headers.get("x-amz-log-type", "None")
         if self.kind not in _INVOCATION_TYPES or log_type not in _LOG_TYPES:
-            raise ValidationFailed(_enum_violations(self.kind, log_type))
+            raise ValidationFailed(self._violations(log_type))
         for header, refusal in _NOT_OFFERED:
             if header in headers:
-                raise InvalidParameterValue(refusal)
+                violations = self._violations(log_type)
+                raise ValidationFailed(violations) if violations else InvalidParameterValue(refusal)
         self.wants_tail = log_type == "Tail"
         self.trace = headers.get("x-amzn-trace-id", "")
         context = headers.get("x-amz-client-context", "")
         self.client_context = _client_context(context) if context and self.kind == "RequestResponse" else ""
+
+    def _violations(self, log_type: str) -> list[str]:
+        """Everything that is wrong with the form of the members; AWS tells it at once."""
+        found = arns.violations_of(self.name, self.qualifier or None)
+        for path, value, allowed in (
+            ("invocationType", self.kind, _INVOCATION_TYPES),
+            ("logType", log_type, _LOG_TYPES),
+        ):
+            if value not in allowed:
+                found.append(_violation(path, value, f"satisfy enum value set: [{', '.join(allowed)}]"))
+        for header, path, max_length, pattern in _PATTERNED:
+            if header not in self.exchange.request.headers:
+                continue
+            value = self.exchange.request.headers[header]
+            if len(value) > max_length:
+                found.append(_violation(path, value, f"have length less than or equal to {max_length}"))
+            if not value:
+                found.append(_violation(path, value, "have length greater than or equal to 1"))
+            if not re.fullmatch(pattern, value):
+                found.append(_violation(path, value, f"satisfy regular expression pattern: {pattern}"))
+        return found
 
 
 class InvokeApi:
@@ -105,7 +133,7 @@ class InvokeApi:
         """`POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier=`"""
         request = exchange.request
         try:
-            name = request.path[len(PREFIX) : -len(SUFFIX)]
+            name = request.path[len(PREFIX) : request.path.rindex(SUFFIX)]
             call = _Call(exchange, request_id, unquote(name) if "%" in name else name, _qualifier(request.query))
             target = self._invoker.cached_target(caller.account, caller.region, call.name, call.qualifier)
             if call.kind == "Event":
@@ -185,7 +213,8 @@ class InvokeApi:
     def invoke_async(self, exchange: Exchange, caller: Caller, request_id: str) -> None:
         """`POST /2014-11-13/functions/{FunctionName}/invoke-async/`: deprecated, with the old limit and no trace."""
         try:
-            name = unquote(exchange.request.path[len(ASYNC_PREFIX) :].rstrip("/").removesuffix(ASYNC_SUFFIX))
+            path = exchange.request.path
+            name = unquote(path[len(ASYNC_PREFIX) : path.rindex(ASYNC_SUFFIX)])
             call = _Call(exchange, request_id, name, "")
             call.trace = ""
             headers = [("x-amzn-requestid", request_id), ("content-type", "application/json")]
@@ -231,7 +260,7 @@ class InvokeApi:
     async def _stream(self, exchange: Exchange, caller: Caller, request_id: str) -> None:
         request = exchange.request
         try:
-            name = unquote(request.path[len(STREAM_PREFIX) : -len(STREAM_SUFFIX)])
+            name = unquote(request.path[len(STREAM_PREFIX) : request.path.rindex(STREAM_SUFFIX)])
             call = _Call(exchange, request_id, name, _qualifier(request.query))
             call.kind = "RequestResponse"
             target = await self._checked_target(call, caller)
@@ -331,16 +360,8 @@ def _qualifier(query: str) -> str:
     return ""
 
 
-def _enum_violations(kind: str, log_type: str) -> list[str]:
-    violations = []
-    for path, value, allowed in (("invocationType", kind, _INVOCATION_TYPES), ("logType", log_type, _LOG_TYPES)):
-        if value not in allowed:
-            values = ", ".join(allowed)
-            violations.append(
-                f"Value '{value}' at '{path}' failed to satisfy constraint: "
-                f"Member must satisfy enum value set: [{values}]"
-            )
-    return violations
+def _violation(path: str, value: str, must: str) -> str:
+    return f"Value '{value}' at '{path}' failed to satisfy constraint: Member must {must}"
 
 
 def _client_context(encoded: str) -> str:
