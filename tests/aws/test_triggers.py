@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import time
 import uuid
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.aws.deploying import Deployer
 from tests.running import RunningServer
@@ -130,6 +134,39 @@ def test_a_schedule_calls_a_function_when_the_clock_has_come(
     assert event["resources"] == [arn]
     events.remove_targets(Rule=rule, Ids=["1"])
     events.delete_rule(Name=rule)
+
+
+def test_log_events_call_a_function(server: RunningServer, deploy: Deployer, queue: Queue) -> None:
+    name = deploy("def handler(event, context):\n    return event\n")
+    logs, group = server.client("logs"), f"g-{uuid.uuid4().hex[:12]}"
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    wanted = {"filterName": "errors", "filterPattern": "ERROR", "destinationArn": arn_of(name)}
+    with pytest.raises(ClientError, match="Make sure you have given CloudWatch Logs permission to execute"):
+        logs.put_subscription_filter(logGroupName=group, **wanted)
+    permit(deploy, name, "logs.amazonaws.com", f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*")
+    logs.put_subscription_filter(logGroupName=group, **wanted)
+    destinations = {"OnSuccess": {"Destination": queue.arn}}
+    deploy.client.put_function_event_invoke_config(FunctionName=name, DestinationConfig=destinations)
+    now_ms = int(time.time() * 1000)
+    messages = ("fine", "ERROR one", "ERROR two")
+    put = [{"timestamp": now_ms, "message": message} for message in messages]
+    logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=put)
+    data = queue.next()["requestPayload"]["awslogs"]["data"]
+    document = json.loads(gzip.decompress(base64.b64decode(data)))
+    events = document.pop("logEvents")
+    assert document == {
+        "messageType": "DATA_MESSAGE",
+        "owner": "000000000000",
+        "logGroup": group,
+        "logStream": "s",
+        "subscriptionFilters": ["errors"],
+    }
+    found = logs.filter_log_events(logGroupName=group, filterPattern="ERROR")["events"]
+    assert [(event["id"], event["timestamp"], event["message"]) for event in events] == [
+        (event["eventId"], now_ms, event["message"]) for event in found
+    ]
+    assert [event["message"] for event in events] == ["ERROR one", "ERROR two"]
 
 
 def test_a_failure_goes_to_a_topic(deploy: Deployer, queue: Queue, sns: Any) -> None:

@@ -402,3 +402,55 @@ async def test_what_is_not_offered_is_refused_clearly(world: World) -> None:
             logGroupName="g", filterName="f", filterPattern="", metricTransformations=[]
         )
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+
+
+async def test_subscription_filters(world: World) -> None:
+    await world.client.create_log_group(logGroupName="g")
+    function = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"
+    given = {"logGroupName": "g", "filterPattern": "ERROR", "destinationArn": function}
+    for name in ("b", "a"):
+        await world.client.put_subscription_filter(filterName=name, **given)
+    page = await world.client.describe_subscription_filters(logGroupName="g", limit=1)
+    shown = {"distribution": "ByLogStream", "applyOnTransformedLogs": False, "creationTime": NOW_MS}
+    assert page["subscriptionFilters"] == [{**given, **shown, "filterName": "a"}]
+    page = await world.client.describe_subscription_filters(logGroupName="g", nextToken=page["nextToken"])
+    assert [one["filterName"] for one in page["subscriptionFilters"]] == ["b"]
+    assert "nextToken" not in page
+    page = await world.client.describe_subscription_filters(logGroupName="g", filterNamePrefix="b")
+    assert [one["filterName"] for one in page["subscriptionFilters"]] == ["b"]
+    await world.client.delete_subscription_filter(logGroupName="g", filterName="a")
+    assert await world.refused("delete_subscription_filter", logGroupName="g", filterName="a") == (
+        "ResourceNotFoundException",
+        "The specified subscription filter does not exist.",
+    )
+
+
+async def test_subscription_filters_that_are_refused(world: World) -> None:
+    await world.client.create_log_group(logGroupName="g")
+    function = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"
+    given = {"logGroupName": "g", "filterName": "n", "filterPattern": "", "destinationArn": function}
+    for changed, code, text in (
+        ({"logGroupName": "h"}, "ResourceNotFoundException", "The specified log group does not exist."),
+        ({"filterPattern": "["}, "InvalidParameterException", "Invalid filter pattern"),
+        (
+            {"roleArn": "arn:aws:iam::000000000000:role/r"},
+            "InvalidParameterException",
+            "destinationArn for vendor lambda cannot be used with roleArn",
+        ),
+        ({"emitSystemFields": ["@aws.account"]}, "InvalidParameterException", "emitSystemFields is not offered by"),
+        (
+            {"distribution": "x"},
+            "InvalidParameterException",
+            "1 validation error detected: Value 'x' at 'distribution'",
+        ),
+        (
+            {"filterName": "a:b"},
+            "InvalidParameterException",
+            "1 validation error detected: Value 'a:b' at 'filterName'",
+        ),
+    ):
+        found = await world.refused("put_subscription_filter", **{**given, **changed})
+        assert found[0] == code
+        assert found[1].startswith(text)
+    page = await world.client.describe_subscription_filters(logGroupName="g")
+    assert page["subscriptionFilters"] == []

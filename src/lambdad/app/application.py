@@ -279,7 +279,7 @@ class Application:
         for key in await provisioned.functions(engine):
             catalog.load(key.account, key.region, key.name)
 
-        neighbours = await self._start_neighbours(engine, invoker)
+        neighbours = await self._start_neighbours(engine, invoker, logs)
         sources = await self._start_sources(engine, plane, invoker, neighbours)
 
         gate = Gate(AuthMode(settings.auth), keys, temporary)
@@ -326,7 +326,7 @@ class Application:
         self._stack.push_async_callback(logs.stop)
         return logs
 
-    async def _start_neighbours(self, engine: SqliteEngine, invoker: Invoker) -> _Neighbours:
+    async def _start_neighbours(self, engine: SqliteEngine, invoker: Invoker, logs: LogService) -> _Neighbours:
         """The queue of events and the services around it, each a target of the others."""
         stack, clock = self._stack, self.clock
         sqs = SqsService(engine, clock)
@@ -362,6 +362,8 @@ class Application:
         stack.push_async_callback(eventbridge.stop)
         await queue.start()
         stack.push_async_callback(queue.stop)
+        logs.subscriptions.deliver_to(functions.accept_in)
+        logs.subscriptions.start()
         return _Neighbours(queue=queue, sqs=sqs, sns=sns, eventbridge=eventbridge)
 
     async def _start_sources(

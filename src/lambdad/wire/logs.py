@@ -1,6 +1,6 @@
 """CloudWatch Logs on the wire: from parameters to the service, and from its values to answers.
 
-Operations that are not here are refused as not implemented, StartLiveTail and subscription filters among them.
+Operations that are not here are refused as not implemented, StartLiveTail among them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 from lambdad.domain.logs import LogGroup, LogStreamState, NewEvent
 from lambdad.neighbours.logs.events import sequence_token
 from lambdad.neighbours.logs.service import LogService
+from lambdad.wire.log_subscriptions import SubscriptionFilters
 from lambdad.wire.service import Answer, ApiCall, Handler, Service
 
 
@@ -20,7 +21,7 @@ def logs_service(logs: LogService) -> Service:
 
 def handlers(logs: LogService) -> dict[str, Handler]:
     """A handler for each operation that is offered."""
-    groups, events = _GroupHandlers(logs), _EventHandlers(logs)
+    groups, events, filters = _GroupHandlers(logs), _EventHandlers(logs), SubscriptionFilters(logs)
     return {
         "CreateLogGroup": groups.create,
         "DeleteLogGroup": groups.delete,
@@ -39,6 +40,9 @@ def handlers(logs: LogService) -> dict[str, Handler]:
         "PutLogEvents": events.put,
         "GetLogEvents": events.get,
         "FilterLogEvents": events.filter,
+        "PutSubscriptionFilter": filters.put,
+        "DescribeSubscriptionFilters": filters.describe,
+        "DeleteSubscriptionFilter": filters.delete,
     }
 
 

@@ -20,6 +20,11 @@ def no_such_stream() -> ServiceError:
     return ServiceError("ResourceNotFoundException", "The specified log stream does not exist.")
 
 
+def no_such_filter() -> ServiceError:
+    """The group has no such subscription filter (the words of other operations)."""
+    return ServiceError("ResourceNotFoundException", "The specified subscription filter does not exist.")
+
+
 def group_exists() -> ServiceError:
     """There is a group of this name."""
     return ServiceError("ResourceAlreadyExistsException", "The specified log group already exists")

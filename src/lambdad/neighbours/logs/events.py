@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,8 +63,16 @@ class LogEvents:
     """The operations on events. Reading first stores what still waits, so that a log is complete when it is read."""
 
     def __init__(
-        self, storage: LogStorage, pages: LogEventStorage, groups: LogGroups, writer: LogWriter, clock: Clock
+        self,
+        storage: LogStorage,
+        pages: LogEventStorage,
+        groups: LogGroups,
+        writer: LogWriter,
+        clock: Clock,
+        on_stored: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_stored` is called when events were put."""
+        self._on_stored = on_stored
         self._storage = storage
         self._pages = pages
         self._groups = groups
@@ -92,6 +100,7 @@ class LogEvents:
             segments = await asyncio.get_running_loop().run_in_executor(None, lambda: list(pack(chunks)))
             if not await self._storage.add(ids, segments, now_ms):
                 raise no_such_stream()
+            self._on_stored()
         return PutResult(
             sequence_token=sequence_token(now_ms, stream.id),
             too_old_end=old or None,

@@ -6,6 +6,7 @@ from lambdad.clock import Clock
 from lambdad.loops import Loop
 from lambdad.neighbours.logs.events import LogEvents
 from lambdad.neighbours.logs.groups import LogGroups
+from lambdad.neighbours.logs.subscriptions import LogSubscriptions
 from lambdad.neighbours.logs.writer import LogWriter
 from lambdad.storage.engine import Engine
 from lambdad.storage.log_events import LogEventStorage
@@ -17,14 +18,18 @@ RETENTION_INTERVAL_S = 3600.0
 
 
 class LogService:
-    """The service over one engine: `writer` for those who log, `groups` and `events` for those who ask."""
+    """The service over one engine: `writer` for those who log, `groups`, `events` and `subscriptions` for those who
+    ask."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         storage = LogStorage(engine)
-        self.writer = LogWriter(storage, clock)
+        self.subscriptions = LogSubscriptions(engine, clock)
+        self.writer = LogWriter(storage, clock, on_stored=self.subscriptions.stored)
         self.retention = RetentionLoop(storage, clock)
         self.groups = LogGroups(LogGroupStorage(engine), self.writer, clock, self.retention.wake)
-        self.events = LogEvents(storage, LogEventStorage(engine), self.groups, self.writer, clock)
+        self.events = LogEvents(
+            storage, LogEventStorage(engine), self.groups, self.writer, clock, self.subscriptions.stored
+        )
 
     def start(self) -> None:
         """Starts the loops, on the running event loop."""
@@ -33,6 +38,7 @@ class LogService:
 
     async def stop(self) -> None:
         """Stops the loops; what was appended is stored before this returns."""
+        await self.subscriptions.stop()
         await self.retention.stop()
         await self.writer.stop()
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from lambdad.clock import Clock
@@ -158,8 +159,11 @@ class LogWriter(Loop):
         *,
         unflushed_limit: int = UNFLUSHED_LIMIT,
         flush_interval_s: float = FLUSH_INTERVAL_S,
+        on_stored: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_stored` is called after each flush."""
         super().__init__()
+        self._on_stored = on_stored
         self._storage = storage
         self._clock = clock
         self._limit = unflushed_limit
@@ -300,6 +304,7 @@ class LogWriter(Loop):
                 self._unflushed -= part.size
                 self._stored_bytes += part.size
             self._flushes += 1
+            self._on_stored()
         finally:
             self._flushing = None
 
