@@ -16,9 +16,10 @@ from lambdad.domain.extensions import DIRECTORY, MAX_EXTENSIONS, visible_variabl
 from lambdad.domain.functions import FunctionVersion
 from lambdad.domain.lifecycle import PrepareFailure
 from lambdad.domain.logs import RECORD_NEWLINE
-from lambdad.execution import frames
+from lambdad.execution import compile_cache, frames
 from lambdad.execution.bytecode import Bytecode, module_directories
 from lambdad.execution.channel import ChannelEvents, RuntimeChannel
+from lambdad.execution.compile_cache import CompileCache, Way
 from lambdad.execution.either_channel import EitherChannel
 from lambdad.execution.extensions.found import external_extensions
 from lambdad.execution.extensions.session import ExtensionSession
@@ -151,6 +152,7 @@ class Launcher:
         self._endpoint = endpoint
         self._found: dict[str, Interpreter] = {}
         self._bytecode = Bytecode()
+        self._compile_cache = CompileCache(spawner)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def prepare(self, version: FunctionVersion) -> PrepareFailure | None:
@@ -176,7 +178,9 @@ class Launcher:
                 return PrepareFailure(code="InvalidRuntime", reason=str(error))
             if interpreter.why_no_sdk == "" and await asyncio.to_thread(_uses_our_sdk, task_dir):
                 self._prepare_sdk(interpreter)
-        elif self._prestarted is not None and (shape := self._shape(version, interpreter)):
+        if boot.kind == "node" and (way := self._way(version, interpreter, *await self._trees(version))):
+            await self._compile_cache.prepare(way)
+        if self._prestarted is not None and (shape := self._shape(version, interpreter)):
             self._prestarted.want(shape)
         return None
 
@@ -194,6 +198,7 @@ class Launcher:
         task_dir, layer_dir = await self._trees(version)
         if boot.kind in ("python", "official") and interpreter is not None:
             self._bytecode.prepare_later(interpreter, module_directories(task_dir, layer_dir))
+        compiled = self._compiled(self._way(version, interpreter, task_dir, layer_dir))
         layer_dirs = () if layer_dir is None else (str(layer_dir),)
         programs = self._programs(layer_dirs, extensions)
         has_own_network = self._has_own_network(version)
@@ -203,7 +208,7 @@ class Launcher:
         if shape is not None and self._prestarted is not None:
             listener = bound_listener()
             environ = self._variables(version, stream, address_of(listener), initialization_type)
-            code = BoundCode(environment_id, str(task_dir), layer_dirs, environ)
+            code = BoundCode(environment_id, str(task_dir), layer_dirs, environ | compiled)
             if (booted := await _bound(self._prestarted, shape, code, listener, events, extensions)) is not None:
                 return booted
         ends = _Ends()
@@ -228,7 +233,7 @@ class Launcher:
                 interpreter=interpreter.path if interpreter else "",
                 argv=self._arguments(version, interpreter),
                 runtime_files=await self._client_of(boot, interpreter),
-                environ=environ,
+                environ=environ | compiled,
                 task_dir=str(task_dir),
                 layer_dirs=layer_dirs,
                 memory_mb=version.memory_mb,
@@ -346,6 +351,29 @@ class Launcher:
         options = (version.environment or {}).get("NODE_OPTIONS", "")
         node = catalog.node_arguments(version.runtime or "", interpreter.version, version.memory_mb, options)
         return (*node, "/var/runtime/index.mjs")
+
+    def _way(
+        self, version: FunctionVersion, interpreter: Interpreter | None, task_dir: Path, layer_dir: Path | None
+    ) -> Way | None:
+        """How the version's modules are compiled ahead; None if its runtime may be another than ours for Node.js."""
+        arguments = self._arguments(version, interpreter)
+        if interpreter is None or not arguments or WRAPPER in (version.environment or {}):
+            return None
+        return Way(
+            runtime=version.runtime or "",
+            interpreter=interpreter,
+            options=arguments[:-1],
+            task_dir=task_dir,
+            layer_dir=layer_dir,
+        )
+
+    def _compiled(self, way: Way | None) -> dict[str, str]:
+        """The variable that tells our bootstrap of what was compiled, if there is anything."""
+        if way is None:
+            return {}
+        self._compile_cache.prepare_later(way)
+        place = self._compile_cache.find(way)
+        return {compile_cache.VARIABLE: place} if place else {}
 
     def _variables(
         self, version: FunctionVersion, stream: str, runtime_api: str, initialization_type: str

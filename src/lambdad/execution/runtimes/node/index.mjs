@@ -11,6 +11,7 @@
 
 import { patchConsole, logError } from './console.mjs';
 import { becomeFunction, isUnbound } from './binding.mjs';
+import { useCompileCache } from './compile_cache.mjs';
 import { errorPayload, UnhandledPromiseRejection } from './errors.mjs';
 import { Frames } from './frames.mjs';
 import { loadHandler } from './loader.mjs';
@@ -56,8 +57,10 @@ process.on('unhandledRejection', (reason, promise) =>
 
 installGlobals();
 searchNodePath(settings);
+const hideCompileCache = useCompileCache();
 try {
   const handler = await loadHandler(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER, settings);
+  hideCompileCache();
   serve(frames, handler, settings, dying);
 } catch (error) {
   die(settings.modern ? 'Init Error' : 'Uncaught Exception', error, EXIT_UNCAUGHT_EXCEPTION);
