@@ -1,6 +1,6 @@
 """Measures cold starts: the first call of a function that was never called, a burst from zero, memory.
 
-    python -m benchmarks.cold [--quick] [--only first,burst,memory] [--isolation auto,off] [--write-docs]
+    python -m benchmarks.cold [--quick] [--only first,bundle,burst,memory] [--isolation auto,off] [--write-docs]
                               [--lambdad "lambdad up ..."]
 
 Every round measures the machine's own limits too: the start of the real interpreters and a bare fork. Functions have
@@ -25,6 +25,8 @@ from benchmarks import cold_report, command, processes
 from benchmarks.command import names, say
 from benchmarks.load import BUILD, CannotMeasure
 from benchmarks.server import Lambdad, archive, python_for_functions
+from lambdad.execution.compile_cache import FIRST_NODE, FOLDER
+from lambdad.execution.runtimes.interpreters import Interpreters
 
 RESULTS = BUILD / "cold.json"
 TIERS = ("auto", "off")
@@ -40,6 +42,7 @@ PYTHON = {
     ),
 }
 NODE = "exports.handler = async () => 1;\n"
+BUNDLE_FUNCTIONS = 12_000
 SLEEPER = f"import time\ndef handler(event, context):\n    time.sleep({BURST_S})\n    return 1\n"
 
 
@@ -84,6 +87,11 @@ class Server:
         package = archive([(file, f"{code}{comment} {self.isolation} {self._made}\n".encode(), 0o644)])
         self.lambdad.create(name, package, MemorySize=256, **members)
         return name
+
+    def forget_compiled(self) -> None:
+        """From now on functions start as if nothing of their Node.js code had been compiled when they were deployed."""
+        for compiled in self.lambdad.data.glob(f"unpacked/*/{FOLDER}"):
+            shutil.rmtree(compiled)
 
     def connected(self, function: str) -> tuple[socket.socket, bytes]:
         """A connection and the signed request that calls the function."""
@@ -131,6 +139,28 @@ def node() -> tuple[str, str] | None:
         return None
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return os.path.realpath(program), f"nodejs{version[1:].partition('.')[0]}.x"
+
+
+def bundle_source() -> str:
+    """What a bundler makes of many packages, as far as it counts here: thousands of functions, a fifth of them called
+    while the handler is loaded."""
+    lines = ["'use strict';", "const registry = {};"]
+    for number in range(BUNDLE_FUNCTIONS):
+        lines.append(
+            f"function f{number}(a, b) {{ const c = a * {number} + b; return c > 9 ? [c].map((d) => -d) : {{ c }}; }}"
+        )
+        lines.append(f"registry.k{number} = {f'f{number}({number}, 2)' if number % 5 == 0 else f'f{number}'};")
+    return "\n".join([*lines, "exports.handler = async () => 1;", ""])
+
+
+def newest_node() -> str | None:
+    """The runtime of the newest Node.js here of those that have a compile cache."""
+    interpreters = Interpreters()
+    for name in ("node24", "node22"):
+        found = interpreters.find(name)
+        if found is not None and found.version >= FIRST_NODE:
+            return f"nodejs{found.version[0]}.x"
+    return None
 
 
 def process_seconds(*command: str) -> float:
@@ -186,6 +216,26 @@ def first(plan: Plan) -> dict[str, object]:
     return {"seconds": times}
 
 
+def bundle(plan: Plan) -> dict[str, object]:
+    """The first call of a Node.js function that is one large bundle, with and without what was compiled of it."""
+    runtime = newest_node()
+    times: dict[str, list[float]] = {}
+    with contextlib.ExitStack() as stack:
+        servers = [Server(plan, isolation, stack) for isolation in plan.isolation if runtime]
+        source = bundle_source()
+        for number in range(plan.rounds + 1):
+            say(f"bundle: round {number} of {plan.rounds}")
+            for server in servers:
+                for kind in ("compiled when deployed", "without"):
+                    name = server.function(source, Runtime=runtime)
+                    if kind == "without":
+                        server.forget_compiled()
+                    seconds = server.call(name)
+                    if number:
+                        times.setdefault(f"{kind}, {server.isolation}", []).append(seconds)
+    return {"seconds": times, "bytes": len(source), "runtime": runtime or "no Node.js of at least 22.10"}
+
+
 def burst(plan: Plan) -> dict[str, object]:
     """Many calls at once of a function that was never called."""
     times: dict[str, list[float]] = {}
@@ -228,7 +278,12 @@ def private(root: int) -> dict[int, int]:
     return sizes
 
 
-SECTIONS: dict[str, Callable[[Plan], dict[str, object]]] = {"first": first, "burst": burst, "memory": memory}
+SECTIONS: dict[str, Callable[[Plan], dict[str, object]]] = {
+    "first": first,
+    "bundle": bundle,
+    "burst": burst,
+    "memory": memory,
+}
 
 
 def read_plan(arguments: list[str] | None = None) -> Plan:

@@ -41,6 +41,22 @@ def first_aims(section: dict) -> Iterator[Aim]:
         yield Aim("what isolation adds to the first call of a Python function", more, 4, " ms")
 
 
+def bundle_table(section: dict) -> Table:
+    rows = [
+        (name, Spread.of([seconds * 1000 for seconds in times]).show(".1f"))
+        for name, times in section["seconds"].items()
+    ]
+    return f"First call of a bundle of {section['bytes'] / 1e6:.1f} MB, {section['runtime']}", (("", "ms"), rows)
+
+
+def bundle_aims(section: dict) -> Iterator[Aim]:
+    """What was compiled ahead must be worth its while; against the call without it of the same round."""
+    ahead, without = (section["seconds"].get(f"{kind}, auto") for kind in ("compiled when deployed", "without"))
+    if ahead and without:
+        ratio = statistics.median(one / other for one, other in zip(ahead, without, strict=True))
+        yield Aim("Node.js bundle compiled when deployed, auto: of that without", ratio, 0.8)
+
+
 def burst_table(section: dict) -> Table:
     rows = [
         (isolation, Spread.of([seconds * 1000 for seconds in times]).show())
@@ -65,8 +81,8 @@ def memory_aims(section: dict) -> Iterator[Aim]:
         yield Aim("private memory of a Python environment in MB, auto", size / 1e6, 3)
 
 
-TABLES = {"first": first_table, "burst": burst_table, "memory": memory_table}
-AIMS = {"first": first_aims, "burst": burst_aims, "memory": memory_aims}
+TABLES = {"first": first_table, "bundle": bundle_table, "burst": burst_table, "memory": memory_table}
+AIMS = {"first": first_aims, "bundle": bundle_aims, "burst": burst_aims, "memory": memory_aims}
 
 
 def render(results: dict[str, dict], *, markdown: bool) -> str:

@@ -41,3 +41,16 @@ def test_private_memory_is_that_of_a_whole_tree():
 def test_limits_are_measured():
     found = dict(cold.limits(None))
     assert found["python3 -c pass"] > found["fork"] > 0
+
+
+def test_the_bundle_is_large():
+    source = cold.bundle_source()
+    assert 1_200_000 < len(source) < 1_500_000
+    assert source.count("function f") == cold.BUNDLE_FUNCTIONS
+
+
+def test_a_bundle_is_compared_with_itself_of_the_same_round():
+    times = {"compiled when deployed, auto": [0.03, 0.06, 0.09], "without, auto": [0.06, 0.10, 0.10]}
+    (aim,) = cold_report.bundle_aims({"seconds": times})
+    assert (round(aim.value, 2), aim.met) == (0.6, True)
+    assert list(cold_report.bundle_aims({"seconds": {}})) == []
