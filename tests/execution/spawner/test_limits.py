@@ -38,6 +38,21 @@ def handler(event, context):
     assert end.oom_killed
 
 
+async def test_memory_files_count(any_bench: Bench) -> None:
+    source = """
+import os, time
+def handler(event, context):
+    files = [os.memfd_create("x") for _ in range(5)]
+    for file in files:
+        for _ in range(100):
+            os.write(file, bytes(1 << 20))
+    time.sleep(10)
+"""
+    runtime = await any_bench.start(source, memory_mb=128, tmp_mb=512)
+    await runtime.invoke()
+    assert (await runtime.exit()).oom_killed
+
+
 async def test_one_environment_passing_its_limit_leaves_others_alone(any_bench: Bench) -> None:
     code = any_bench.code(HOG)
     victim = await any_bench.start(task_dir=code, memory_mb=128)

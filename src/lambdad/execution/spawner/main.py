@@ -37,6 +37,8 @@ TMP_POLL_S = 0.25
 """How often a /tmp without a file system of its own is looked through."""
 POLL_S = 0.05
 """How often memory is measured, and remainders are cleared away, where the kernel does not do it."""
+MEMORY_FILES_EVERY = 4
+"""Measurements of memory per look at memory files, which costs more than all the rest."""
 _EXIT_WAIT_S = 3.0
 
 
@@ -70,6 +72,7 @@ class Spawner:
         self._stopping = False
         self._stop_deadline = 0.0
         self._next_poll = math.inf
+        self._measurements = 0
 
     # --- loop ---
 
@@ -645,6 +648,8 @@ class Spawner:
 
     def _measure(self) -> None:
         """Where no control group limits memory: the sum over each tree, and SIGKILL above the limit."""
+        self._measurements += 1
+        looks_at_files = self._measurements % MEMORY_FILES_EVERY == 0
         for run in list(self._runs.values()):
             if not run.pid:
                 continue
@@ -656,6 +661,8 @@ class Spawner:
                 resident = sum(
                     trees.resident_kib(pid) if part is None else part for pid, part in zip(pids, parts, strict=True)
                 )
+            if looks_at_files:
+                resident += trees.unmapped_kib(pids)
             run.environment.record_resident(resident)
             if resident > run.environment.memory_kib:
                 run.killed_for_memory = True

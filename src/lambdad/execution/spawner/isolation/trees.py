@@ -76,6 +76,37 @@ def resident_kib(pid: int) -> int:
         return 0
 
 
+def unmapped_kib(pids: Iterable[int]) -> int:
+    """What processes hold in memory files (memfd_create) beyond what they have mapped, which counts as resident."""
+    held: dict[int, int] = {}
+    holders = []
+    for pid in pids:
+        before = len(held)
+        try:
+            with os.scandir(f"/proc/{pid}/fd") as descriptors:
+                for entry in descriptors:
+                    if os.readlink(entry.path).startswith("/memfd:"):
+                        status = os.stat(entry.path)
+                        held[status.st_ino] = status.st_blocks // 2
+        except OSError:  # gone, or closed meanwhile: the next look tells
+            pass
+        if len(held) > before:
+            holders.append(pid)
+    return max(sum(held.values()) - sum(map(_shared_kib, holders)), 0) if held else 0
+
+
+def _shared_kib(pid: int) -> int:
+    """Resident pages of memory files and the like."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            for line in status:
+                if line.startswith("RssShmem:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
 def kill_user(uid: int) -> None:
     """SIGKILL to all processes of a user at once, which none of them can outrun; for root."""
     pid = os.fork()
