@@ -22,6 +22,7 @@ T = TypeVar("T")
 MAX_TIMEOUT_S = 900
 MAX_MEMORY_MB = 10_240
 MAX_EPHEMERAL_MB = 10_240
+SNAP_START_EPHEMERAL_MB = 512
 MAX_ENVIRONMENT_BYTES = 4096
 MAX_LAYERS = 5
 MAX_TAGS = 50
@@ -99,6 +100,7 @@ def changed(version: FunctionVersion, change: ConfigurationChange) -> FunctionVe
     )
     if result.snap_start != "None" and result.runtime is not None:
         _check_snap_start(result.runtime)
+        _check_beside_snap_start(result)
     return result
 
 
@@ -207,3 +209,13 @@ def _check_snap_start(identifier: str) -> None:
     first = {Family.JAVA: (11,), Family.PYTHON: (3, 12), Family.DOTNET: (8,)}.get(runtime.family)
     if first is None or parts < first:
         raise InvalidParameterValue(f"{identifier} is not supported for SnapStart enabled functions.")
+
+
+def _check_beside_snap_start(version: FunctionVersion) -> None:
+    # What does not go with snapshots is documented (AWS Lambda documentation, 2025); the words are ours, in the form of
+    # those for runtimes.
+    refused = "is not supported for SnapStart enabled functions."
+    if version.ephemeral_mb > SNAP_START_EPHEMERAL_MB:
+        raise InvalidParameterValue(f"Ephemeral storage of more than {SNAP_START_EPHEMERAL_MB} MB {refused}")
+    if version.extra.get("FileSystemConfigs"):
+        raise InvalidParameterValue(f"Amazon EFS {refused}")

@@ -137,6 +137,9 @@ class DynamoDbStream:
         params: dict[str, Any] = {"StreamArn": self._arn}
         while True:
             page = (await self._remote.call("describe_stream", **params))["StreamDescription"]
+            if page.get("StreamLabel") != self._arn.rpartition("/")[2]:
+                # Only AWS itself looks at more of the ARN than the name of the table.
+                raise StreamNotFound(f"The table has no stream {self._arn}")
             for shard in page["Shards"]:
                 parent = shard.get("ParentShardId")
                 found.append(Shard(id=shard["ShardId"], parents=(parent,) if parent else ()))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.recordings import Recording
-from tests.wire.lambda_api.conftest import Lambda
+from tests.wire.lambda_api.conftest import Lambda, code_of, message_of
+
+ACCESS_POINT = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0"
 
 
 @pytest.mark.parametrize("runtime", ["python3.12", "python3.13"])
@@ -34,3 +39,23 @@ async def test_a_version_is_pending_until_its_snapshot_is_there(aws: Lambda) -> 
     assert shown["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
     latest = await aws.get_function_configuration(FunctionName="f")
     assert latest["SnapStart"]["OptimizationStatus"] == "Off"
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({"EphemeralStorage": {"Size": 513}}, "Ephemeral storage of more than 512 MB"),
+        ({"FileSystemConfigs": [{"Arn": ACCESS_POINT, "LocalMountPath": "/mnt/x"}]}, "Amazon EFS"),
+    ],
+)
+async def test_what_does_not_go_with_snapshots(aws: Lambda, settings: dict[str, Any], refused: str) -> None:
+    text = f"{refused} is not supported for SnapStart enabled functions."
+    snap_start = {"ApplyOn": "PublishedVersions"}
+    with pytest.raises(ClientError) as error:
+        await aws.create(SnapStart=snap_start, **settings)
+    assert (code_of(error.value), message_of(error.value)) == ("InvalidParameterValueException", text)
+    await aws.create("g", SnapStart=snap_start)
+    assert message_of(await aws.refused("update_function_configuration", FunctionName="g", **settings)) == text
+    await aws.create("h", **settings)
+    changed = {"FunctionName": "h", "SnapStart": snap_start}
+    assert message_of(await aws.refused("update_function_configuration", **changed)) == text
