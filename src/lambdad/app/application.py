@@ -114,7 +114,7 @@ TIERS = {
     "T0": "portable, for code that you trust",
     "T1": "own files alone, by Landlock; filtered system calls",
     "T2": "own mounts, processes and user namespace",
-    "T3": "own mounts, processes and user, memory and process limits",
+    "T3": "own mounts, processes and user for each environment",
 }
 
 

@@ -31,19 +31,18 @@ from lambdad.execution.spawner.isolation.landlock import SIGNALS_ABI
 LOW_DISK_BYTES = 1 << 30
 BEST_TIER = "T3"
 TIERS = {
-    "T3": "own mounts, processes and user for each environment, exact limits, filtered system calls",
+    "T3": "own mounts, processes and user for each environment, filtered system calls",
     "T2": "own mounts, processes and user namespace for each environment, filtered system calls",
     "T1": "Landlock shows each environment its own files alone; filtered system calls; /tmp is where TMPDIR says",
     "T0": "processes with the server's rights; for code that you trust",
 }
 STOPS = {
-    "T3": "stopped: reading or changing anything of the server, the host and other functions, all processes but the "
-    "function's own, privileges, more memory, tasks or /tmp than configured",
-    "T2": "stopped: reading or changing anything of the server, the host and other functions, all processes but the "
-    "function's own, privileges, more tasks or /tmp than configured",
-    "T1": "stopped: reading or changing files of the server, the host and other functions, tracing other processes, "
-    "privileges",
-    "T0": "stopped: nothing on purpose; only memory and time are limited, and variables and descriptors kept private",
+    "T3": "reading or changing anything of the server, the host and other functions, all processes but the function's "
+    "own, privileges, more {limits} than configured",
+    "T2": "reading or changing anything of the server, the host and other functions, all processes but the function's "
+    "own, privileges, more {limits} than configured",
+    "T1": "reading or changing files of the server, the host and other functions, tracing other processes, privileges",
+    "T0": "nothing on purpose; only memory and time are limited, and variables and descriptors kept private",
 }
 """What each tier means for the function, in a line; docs/isolation.md has the whole."""
 PROVIDED = ("provided.al2", "provided.al2023")
@@ -180,7 +179,7 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
         detail=f"{tier}: {TIERS[tier]}",
         remedy="" if enough else f"--isolation asks for T{settings.isolation.required_tier}, which needs what follows",
     )
-    yield Finding(topic=topic, name="means", status="ok", detail=STOPS[tier])
+    yield Finding(topic=topic, name="means", status="ok", detail=_stopped(tier, report))
     for obstacle in report["obstacles"]:
         yield Finding(
             topic=topic,
@@ -193,18 +192,32 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
         yield Finding(topic=topic, name="less", status="note", detail=sentence)
     yield _users(tier, report)
     yield _landlock(tier, report)
-    yield Finding(
-        topic=topic,
-        name="cgroups",
-        status="ok" if report["cgroups"] else "note",
-        detail=f"version {report['cgroups']}" if report["cgroups"] else "none that can be used",
-        remedy=""
-        if report["cgroups"]
-        else "start lambdad as root, or from a systemd unit (also one of your user) with Delegate=yes, for exact "
-        "limits of memory and processes",
-    )
+    yield _groups(report)
     yield _freezing(settings, report)
     yield _cpu_time(settings, report)
+
+
+def _stopped(tier: str, report: dict[str, Any]) -> str:
+    limits = "memory, tasks or /tmp" if report["limits_memory"] else "tasks or /tmp"
+    return f"stopped: {STOPS[tier].format(limits=limits)}"
+
+
+def _groups(report: dict[str, Any]) -> Finding:
+    if report["cgroups"]:
+        limits = [what for what in ("memory", "tasks") if report[f"limits_{what}"]]
+        detail = f"version {report['cgroups']}, exact limits of {' and '.join(limits)}"
+    else:
+        detail = "none that can be used"
+    return Finding(
+        topic="Isolation",
+        name="cgroups",
+        status="ok" if report["limits_memory"] else "note",
+        detail=detail,
+        remedy=""
+        if report["limits_memory"]
+        else "start lambdad as root, from a systemd unit (also one of your user) with Delegate=yes, or, where systemd "
+        "and D-Bus run, from a login shell, for exact limits of memory and processes",
+    )
 
 
 def _freezing(settings: Settings, report: dict[str, Any]) -> Finding:
@@ -248,7 +261,8 @@ def _users(tier: str, report: dict[str, Any]) -> Finding:
         topic=topic,
         name=name,
         status="note",
-        detail="functions have the server's user: a fork bomb can use up its processes",
+        detail="functions have the server's user"
+        + (", a control group limits their processes" if report["limits_tasks"] else ": a fork bomb can use it up"),
         remedy="start lambdad as root, in a container too: functions then get users of their own",
     )
 

@@ -90,6 +90,8 @@ class Run:
             return
         if self.dies_slowly:
             self.environment.thaw()
+        if not namespaces and self.environment.group is not None and self.environment.group.kill():
+            return
         if not namespaces and self.environment.uid:
             trees.kill_user(self.environment.uid)
         elif not namespaces:

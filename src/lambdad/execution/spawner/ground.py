@@ -155,7 +155,8 @@ class Ground:
     def _find_groups(self) -> cgroups.Groups:
         groups = cgroups.Groups(self.place.name)
         if not groups.limits_memory:
-            self.missing.append("no memory control group: memory is measured every 50 ms instead")
+            why = f" ({groups.why_not})" if groups.why_not else ""
+            self.missing.append(f"no memory control group{why}: memory is measured every 50 ms instead")
         if not groups.limits_tasks and not self.users and not self.user_namespaces:
             self.missing.append("no control group for tasks: the number of processes is not limited")
         return groups

@@ -176,6 +176,8 @@ class Spawner:
                 "landlock": self._ground.landlock,
                 "users": self._ground.users is not None,
                 "cgroups": groups.version if groups else 0,
+                "limits_memory": groups is not None and groups.limits_memory,
+                "limits_tasks": groups is not None and groups.limits_tasks,
                 "seccomp": bool(self._ground.seccomp),
                 "cpu": self._ground.cpus.mode if self._ground.cpus else "off",
                 "freezer": self._ground.freezers.version if self._ground.freezers else 0,

@@ -1,7 +1,9 @@
 """Control groups: one per environment, for memory and the number of tasks. Version 2 is preferred, 1 is accepted.
 
 Everything lies in `<own group>/lambdad-<pid>-<start time>/<environment id>`. The name tells whose it is, so that what
-a killed spawner left behind is found and swept by the next one.
+a killed spawner left behind is found and swept by the next one. On version 2 the own group has to be one that may be
+divided: one that was delegated (a unit with `Delegate=yes`), else a scope that systemd gives on demand, else, where no
+systemd rules, the group that this process happens to be in.
 """
 
 from __future__ import annotations
@@ -9,9 +11,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Set
 from dataclasses import dataclass
 
+from . import scopes
+
 PREFIX = "lambdad-"
+LEAF = f"{PREFIX}service"
+"""Where server and spawner go: a group of version 2 that is divided may hold no processes itself."""
+_CONTROLLERS = {"memory", "pids"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +28,8 @@ class _Hierarchy:
 
     place: str
     version: int
+    top: str
+    """Where it is mounted."""
 
 
 class Group:
@@ -31,6 +41,11 @@ class Group:
         self.version = version
         peak = "memory.peak" if version == 2 else "memory.max_usage_in_bytes"
         self.peak_descriptor = _open_if_there(f"{memory}/{peak}") if memory else -1
+        self.tells_peak = self.peak_descriptor >= 0
+        """Linux before 5.19 has no `memory.peak`: then it is what `note_usage` was told."""
+        if memory and not self.tells_peak:
+            self.peak_descriptor = os.memfd_create("lambdad-peak", os.MFD_CLOEXEC)
+        self._noted_peak = 0
         self._kills_seen = 0
 
     def open_members(self) -> list[int]:
@@ -48,7 +63,21 @@ class Group:
 
     def peak_kib(self) -> int:
         """High-water mark in KiB, 0 if the kernel does not tell."""
-        return int(os.pread(self.peak_descriptor, 32, 0)) // 1024 if self.peak_descriptor >= 0 else 0
+        return int(os.pread(self.peak_descriptor, 32, 0) or b"0") // 1024 if self.peak_descriptor >= 0 else 0
+
+    def note_usage(self, usage_bytes: int) -> None:
+        """For kernels that do not keep the high-water mark."""
+        if usage_bytes > self._noted_peak and not self.tells_peak:
+            self._noted_peak = usage_bytes
+            os.pwrite(self.peak_descriptor, b"%-20d" % usage_bytes, 0)
+
+    def kill(self) -> bool:
+        """SIGKILL to all that is in it at once, which nothing can outrun; False where the kernel cannot do that."""
+        try:
+            write(f"{self.tasks or self.memory}/cgroup.kill", "1")
+        except OSError:  # version 1, or Linux before 5.14
+            return False
+        return True
 
     def killed_for_memory(self) -> bool:
         """Whether the kernel has killed a process of the group since this was last asked."""
@@ -88,12 +117,14 @@ class Groups:
         self.version = 0
         self._memory = ""
         self._tasks = ""
+        self.why_not = ""
+        """Why there is no limit of memory, if that is known."""
         for try_version in (self._use_version_2, self._use_version_1):
             try:
                 if try_version():
                     return
-            except OSError:
-                continue
+            except (OSError, scopes.NoScope) as error:
+                self.why_not = str(error)
 
     @property
     def limits_memory(self) -> bool:
@@ -147,32 +178,53 @@ class Groups:
 
     def _use_version_2(self) -> bool:
         own = own_hierarchies().get("")
-        if own is None or not {"memory", "pids"} <= set(_read(f"{own.place}/cgroup.controllers").split()):
+        # Beside version 1 it may be there without any controller; no scope would have one either.
+        if own is None or not _has(own.top, "cgroup.controllers"):
             return False
-        enabled = set(_read(f"{own.place}/cgroup.subtree_control").split())
-        if not {"memory", "pids"} <= enabled:
-            self._empty_inner_group(own.place)
-            write(f"{own.place}/cgroup.subtree_control", "+memory +pids")
-        sweep(own.place)
-        directory = f"{own.place}/{self._instance}"
-        os.mkdir(directory)
-        write(f"{directory}/cgroup.subtree_control", "+memory +pids")
-        self.version = 2
-        self._memory = self._tasks = directory
+        place = _delegated_part(own.place)
+        if scopes.is_delegated(place):
+            try:
+                self._divide(place, _ancestors())
+            except OSError as error:
+                self.why_not = str(error)
+            else:
+                return True
+        if not scopes.runs_systemd():
+            self._divide(place, _ancestors())
+            return True
+        try:
+            scopes.enter(scopes.unit(self._instance))
+        except scopes.NoScope:
+            # A group of ours alone may be one that a manager has given to this user without marking it.
+            try:
+                self._divide(place, {os.getpid(), os.getppid()})
+            except OSError:
+                pass
+            else:
+                return True
+            raise
+        place = own_hierarchies()[""].place
+        self._divide(place, {os.getpid()})
+        _sweep_scopes(os.path.dirname(place))
         return True
 
-    def _empty_inner_group(self, place: str) -> None:
-        """A group with limits below may hold no processes itself: server and spawner move into a leaf."""
-        members = {int(pid) for pid in _read(f"{place}/cgroup.procs").split()}
-        ours = {os.getpid(), os.getppid()}
-        if not members:
-            return
-        if not members <= ours:
-            raise OSError(f"{place} holds processes that are not ours")
-        leaf = f"{place}/{PREFIX}service"
-        os.makedirs(leaf, exist_ok=True)
-        for pid in members:
-            write(f"{leaf}/cgroup.procs", str(pid))
+    def _divide(self, place: str, ours: Set[int]) -> None:
+        """Makes this instance's directory below `place`, from which nobody but `ours` is sent away."""
+        if not _has(place, "cgroup.controllers"):
+            raise OSError(f"{place} has no controllers for memory and processes")
+        if not _has(place, "cgroup.subtree_control"):
+            _empty_inner_group(place, ours)
+            write(f"{place}/cgroup.subtree_control", "+memory +pids")
+        sweep(place)
+        directory = f"{place}/{self._instance}"
+        os.mkdir(directory)
+        try:
+            write(f"{directory}/cgroup.subtree_control", "+memory +pids")
+        except OSError:
+            remove(directory)
+            raise
+        self.version = 2
+        self._memory = self._tasks = directory
 
     def _use_version_1(self) -> bool:
         own = own_hierarchies()
@@ -192,6 +244,57 @@ class Groups:
         return bool(places)
 
 
+def _delegated_part(place: str) -> str:
+    """The group to divide, seen from the one that we are in, which may be a leaf of it already."""
+    above = os.path.dirname(place)
+    if os.path.basename(place) == LEAF:  # a spawner that was started anew, or a second server beside the first
+        return above
+    if not scopes.is_delegated(place) and scopes.is_delegated(above):  # DelegateSubgroup= of systemd 254
+        return above
+    return place
+
+
+def _empty_inner_group(place: str, ours: Set[int]) -> None:
+    """A group with limits below may hold no processes itself: they move into a leaf. Only the root of all may."""
+    if not os.path.exists(f"{place}/cgroup.type"):
+        return
+    members = {int(pid) for pid in _read(f"{place}/cgroup.procs").split()}
+    if not members:
+        return
+    if not members <= ours:
+        raise OSError(f"{place} holds processes that are not ours")
+    leaf = f"{place}/{LEAF}"
+    os.makedirs(leaf, exist_ok=True)
+    for pid in members:
+        write(f"{leaf}/cgroup.procs", str(pid))
+
+
+def _ancestors() -> set[int]:
+    """This process, the server that started it, and what started that: a shell, a container's init."""
+    found, pid = set(), os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            text = _read(f"/proc/{pid}/stat")
+        except OSError:
+            break
+        pid = int(text[text.rindex(")") + 2 :].split()[1])
+    return found
+
+
+def _sweep_scopes(place: str) -> None:
+    """Ends what spawners that are gone left in scopes; systemd then removes those."""
+    for name in os.listdir(place):
+        instance = scopes.instance(name)
+        if instance and is_abandoned(instance):
+            _kill_tree(f"{place}/{name}", "cgroup.procs")
+
+
+def _has(directory: str, name: str) -> bool:
+    """Whether a file lists the controllers that limits need."""
+    return set(_read(f"{directory}/{name}").split()) >= _CONTROLLERS
+
+
 def instance_name(pid: int) -> str:
     """The name of what belongs to the spawner `pid`; its start time makes it unique."""
     return f"{PREFIX}{pid}-{_start_time(pid)}"
@@ -208,9 +311,7 @@ def is_abandoned(name: str) -> bool:
 def sweep(place: str, members: str = "cgroup.procs") -> None:
     """Kills and removes what spawners that are gone left in a hierarchy; `members` is the file that lists it."""
     for directory in _abandoned(place):
-        for path, _, _ in os.walk(directory, topdown=False):
-            _kill_members(path, members)
-            remove(path)
+        _kill_tree(directory, members)
 
 
 def thaw_abandoned(place: str, control: str, text: str) -> None:
@@ -223,6 +324,14 @@ def thaw_abandoned(place: str, control: str, text: str) -> None:
 def _abandoned(place: str) -> list[str]:
     names = [name for name in os.listdir(place) if is_abandoned(name)]
     return [f"{place}/{name}" for name in names if os.path.isdir(f"{place}/{name}")]
+
+
+def _kill_tree(directory: str, members: str) -> None:
+    """And removes it, as far as that is allowed."""
+    _write_if_there(f"{directory}/cgroup.kill", "1")
+    for path, _, _ in os.walk(directory, topdown=False):
+        _kill_members(path, members)
+        remove(path)
 
 
 def _kill_members(directory: str, members: str) -> None:
@@ -272,7 +381,7 @@ def own_hierarchies() -> dict[str, _Hierarchy]:
             below = own.removeprefix(root) if root != "/" else own
             directory = mounted_at + "/" + below.strip("/")
             if os.path.isdir(directory):
-                found[controller] = _Hierarchy(directory.rstrip("/"), 2 if kind == "cgroup2" else 1)
+                found[controller] = _Hierarchy(directory.rstrip("/"), 2 if kind == "cgroup2" else 1, mounted_at)
     return found
 
 

@@ -67,6 +67,7 @@ class MemoryGuard:
     def is_exceeded(self) -> bool:
         """Whether the function uses more than its memory size now."""
         usage = int(os.pread(self._usage, 32, 0))
+        self._group.note_usage(usage)
         self.is_above = usage >= self._near or (self._is_armed and not self._is_confirmed)
         if self._group.has_killed():  # one process, which is not all that the limit is for
             return True
