@@ -265,6 +265,15 @@ def test_esm_with_not_existing_kinesis_stream(deploy: Deployer, client: Any) -> 
     recording.check("error", refused.value)
 
 
+def test_sources_that_are_almost_there(deploy: Deployer, client: Any, server: RunningServer) -> None:
+    """A consumer that nobody registered, and a stream that the table does not have any more."""
+    table = Table(server, "id").stream_arn.rpartition("/")[0]
+    name = deploy(FAILS)
+    for arn in (f"{DataStream(server).arn}/consumer/missing:1700000000", f"{table}/2020-01-01T00:00:00.000"):
+        with pytest.raises(ClientError, match=f"Stream not found: {arn}"):
+            client.create_event_source_mapping(EventSourceArn=arn, FunctionName=name, StartingPosition="LATEST")
+
+
 # --- DynamoDB ---
 
 ITEMS: dict[str, list[dict[str, Any]]] = {

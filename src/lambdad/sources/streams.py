@@ -96,6 +96,8 @@ class KinesisStream:
 
     async def shards(self) -> list[Shard]:
         found: list[Shard] = []
+        if "/consumer/" in self._arn:
+            await self._remote.call("describe_stream_consumer", ConsumerARN=self._arn)
         params: dict[str, Any] = {"StreamName": self._name}
         while True:
             page = await self._remote.call("list_shards", **params)
