@@ -19,7 +19,7 @@ from lambdad.domain.identity import Caller
 from lambdad.http.messages import BodyPolicy, Request, Response
 from lambdad.http.protocol import Exchange
 from lambdad.wire import errors, limits, s3
-from lambdad.wire.access.errors import HostRefused, MissingAuthenticationToken
+from lambdad.wire.access.errors import HostRefused, MissingAuthenticationToken, NothingToAuthorize
 from lambdad.wire.access.gate import AuthMode, Gate
 from lambdad.wire.access.hosts import HostNames
 from lambdad.wire.access.sigv2 import is_presigned
@@ -207,7 +207,12 @@ class FrontDoor:
         signing_name: str,
     ) -> Response:
         request = exchange.request
-        operation, found = codec.find(request)
+        try:
+            operation, found = codec.find(request)
+        except UnknownOperation:
+            if codec.name == errors.REST_JSON:
+                raise NothingToAuthorize from None
+            raise
         handler = service.handlers.get(operation.name)
         if handler is None:
             if self._fallback.shares(service.name):

@@ -48,6 +48,14 @@ class ExpiredToken(AccessRefused):
         super().__init__(EXPIRED_TOKEN)
 
 
+class NothingToAuthorize(AccessRefused):
+    """A signed request whose method and path belong to no operation: what AWS cannot name it cannot allow (AWS:
+    captured, where clients called operations that a region did not have yet)."""
+
+    def __init__(self) -> None:
+        super().__init__("Unable to determine service/operation name to be authorized")
+
+
 class HostRefused(AccessRefused):
     """The Host header names a host that this server does not serve (DNS rebinding)."""
 
