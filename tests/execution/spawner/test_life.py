@@ -76,7 +76,8 @@ def handler(event, context):
     runtime.process.kill()
     end = await runtime.exit()
     assert (end.status, end.signal) == (None, 9)
-    assert processes_with(mark) == []
+    # Killed with the others; where it is no child of a process that was waited for, it may need a moment to be gone.
+    await until(lambda: processes_with(mark) == [])
 
 
 async def test_a_daemon_does_not_outlive_a_runtime_that_ends_by_itself(any_bench: Bench) -> None:
@@ -243,7 +244,7 @@ async def test_without_zygotes_each_environment_executes_python(make_bench: Make
 
 
 async def test_a_zygote_is_replaced_after_its_share_of_forks(make_bench: MakeBench) -> None:
-    bench = await make_bench(forks_per_zygote=2)
+    bench = await make_bench(forks_per_zygote=2, reserve=0)
     code = bench.code("def handler(event, context):\n    return hash('abc')\n")
     runtimes = [await bench.start(task_dir=code) for _ in range(4)]
     hashes = [await runtime.invoke() for runtime in runtimes]

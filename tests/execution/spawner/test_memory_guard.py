@@ -37,11 +37,13 @@ def group(tmp_path: Path) -> FakeGroup:
 @pytest.fixture
 def guard(group: FakeGroup) -> Iterator[MemoryGuard]:
     guard = MemoryGuard(Group(str(group.place), "", 1), limit_bytes=LIMIT, tmp="")
-    for descriptor in guard.arm():
+    asked = guard.arm()
+    assert asked is not None
+    for descriptor in asked[1]:
         os.close(descriptor)
-    event(guard)  # the supervisor's own: the kernel watches
+    event(guard)  # of whoever asked: the kernel watches
     assert not guard.is_exceeded()
-    assert not guard.needs_polling
+    assert not guard.is_above
     yield guard
     guard.close()
 
@@ -58,7 +60,7 @@ def test_one_that_was_just_at_its_limit_is_looked_at_again(guard: MemoryGuard, g
     group.uses(LIMIT - below)
     event(guard)
     assert not guard.is_exceeded()
-    assert guard.needs_polling
+    assert guard.is_above
     group.uses(LIMIT * 3)
     assert guard.is_exceeded()
 
@@ -69,4 +71,4 @@ def test_one_that_is_well_below_again_is_left_to_the_kernel(guard: MemoryGuard, 
     assert not guard.is_exceeded()
     group.uses(LIMIT // 2)
     assert not guard.is_exceeded()
-    assert not guard.needs_polling
+    assert not guard.is_above

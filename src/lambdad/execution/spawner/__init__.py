@@ -1,6 +1,11 @@
 """The small separate process that forks, isolates, limits and kills; `client.py` is the server's side of it.
 
-    server ── client.py ═ messages ═ main.py (spawner) ═ messages ═ zygote.py ── fork ── supervisor.py ── runtime
+    server ── client.py ═ messages ═ main.py, forks.py (spawner) ═ messages ═ zygote.py
+                                         ║ START, ORDER                        │ forks
+                                      starting.py (runtime) ──── forked by ── supervisor.py
+
+In the spawner, `main.py` answers the server, `plans.py` makes an order of what it asks for, `environments.py` and
+`runs.py` hold what there is, `forks.py` has it forked, two environments ahead of need, and `limits.py` watches it.
 
 Tiers, found out by trying (`ground.py`, `isolation/probe.py`); `isolation/obstacles.py` tells why one does not work:
 
@@ -26,6 +31,6 @@ Decisions that are not obvious:
   (PDEATHSIG), with them each pid 1, and with that every process of an environment. The next spawner sweeps groups and
   directories of one that was killed.
 
-Modules that zygotes load (`messages`, `supervisor`, `zygote`, and of `isolation` `syscalls`, `landlock` and
-`user_namespace`) run on Python 3.8 and newer.
+Modules that zygotes load (`messages`, `supervisor`, `starting`, `restrictions`, `zygote`, and of `isolation`
+`syscalls`, `landlock`, `network` and `user_namespace`) run on Python 3.8 and newer.
 """

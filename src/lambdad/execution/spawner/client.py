@@ -47,6 +47,8 @@ class SpawnerOptions:
     zygotes: bool = True
     """Python environments are forked from a warm interpreter; off: each executes Python anew."""
     forks_per_zygote: int = 500
+    reserve: int = 2
+    """How many environments of each kind are forked ahead of need."""
     cpu: str = "shares"
     """How CPU time follows the memory size: by `shares`, by a `quota` once init is over, or not (`off`)."""
     freezers: tuple[int, ...] = (2, 1)
@@ -289,6 +291,7 @@ class SpawnerClient:
             isolation=options.isolation,
             zygotes=options.zygotes,
             forks_per_zygote=options.forks_per_zygote,
+            reserve=options.reserve if options.zygotes else 0,
             cpu=options.cpu,
             freezers=options.freezers,
             state_dir=options.state_dir,

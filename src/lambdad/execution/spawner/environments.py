@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from . import messages
-from .isolation import cgroups, cpu, freezer, memory, mounts, syscalls, trees
-from .zygotes import ZygoteProcess
+from .ground import Ground
+from .isolation import cgroups, cpu, freezer, memory, mounts, syscalls
+from .loop import Loop
+from .reach import Reach
+from .runs import Run
+from .settings import Settings
+from .users import FIRST
 
 _TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 
@@ -20,124 +24,21 @@ def _most_files(tmp_mb: int) -> int:
     return max(tmp_mb, 64) * 256
 
 
-class Run:
-    """One runtime started in an environment, from the server's request until its end."""
-
-    def __init__(self, sequence: int, environment: Environment, zygote: ZygoteProcess, status: socket.socket) -> None:
-        self.sequence = sequence
-        self.environment = environment
-        self.zygote = zygote
-        self.status = status
-        self.pid = 0
-        self.pid_descriptor = -1
-        self.is_running = False
-        self.answered = False
-        self.failure: tuple[int, str, str] | None = None
-        self.wait_status: int | None = None
-        self.kill_wanted = False
-        self.killed_for_memory = False
-        self.rounds = 0
-        self.has_extensions = False
-        self.is_unbound = False
-        """Waits for its code."""
-        self.binding: int | None = None
-        """The sequence of the request to bind it, until that is answered."""
-        self.attach_failure: str | None = None
-        self.parts_ended: list[tuple[str, int]] = []
-        """Extensions (empty: the runtime) that have ended and their wait status, until the server is told."""
-        self.listener = -1
-        """In the environment's own network, until it is handed to the server."""
-        self.shown_programs: dict[str, str] = {}
-        """By the path that is executed: the path to tell of, which is that of AWS."""
-
-    def read_status(self) -> bool:
-        """Takes in what the supervisor has told; False at the end of it."""
-        while True:
-            try:
-                data, descriptors = messages.receive(self.status)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            if not data:
-                return False
-            kind, values = messages.decode(data)
-            if kind == messages.RUNNING:
-                self.is_running = True
-            elif kind == messages.LISTENING and descriptors:
-                self.listener = descriptors[0]
-            elif kind == messages.NOT_RUNNING:
-                self.failure = (values[0], values[1], values[2])
-            elif kind == messages.ENDED:
-                self.wait_status = values[0]
-                if self.has_extensions:
-                    self.parts_ended.append(("", values[0]))
-            elif kind == messages.EXTENSION_ENDED:
-                self.parts_ended.append((values[0], values[1]))
-            elif kind == messages.ATTACHED:
-                self.attach_failure = values[0]
-
-    def terminate(self, *, force: bool) -> None:
-        """SIGTERM, or SIGKILL, to the runtime alone; its supervisor passes it on."""
-        if self.pid_descriptor >= 0 and not self.kill_wanted:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pid_descriptor, signal.SIGUSR1 if force else signal.SIGTERM)
-
-    def kill(self, *, namespaces: bool) -> None:
-        """SIGKILL to everything in the environment. Without a namespace or a user it takes rounds until it is empty."""
-        self.kill_wanted = True
-        if self.pid_descriptor < 0:
-            return
-        if self.dies_slowly:
-            self.environment.thaw()
-        if not namespaces and self.environment.group is not None and self.environment.group.kill():
-            return
-        if not namespaces and self.environment.uid:
-            trees.kill_user(self.environment.uid)
-        elif not namespaces:
-            trees.stop_all(self.pid)  # so that none starts another one before it is killed
-            below = trees.below(self.pid)
-            trees.kill_all(below)
-            self.rounds += 1
-            if below and self.rounds < 20:
-                return  # what they leave comes to the supervisor, and the next round finds it
-        try:
-            signal.pidfd_send_signal(self.pid_descriptor, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-    @property
-    def dies_slowly(self) -> bool:
-        """Killing it takes more than one attempt: the server may freeze it anew before it has noticed."""
-        return self.environment.freezer is not None and self.environment.freezer.holds_up_kills
-
-    def freeze(self) -> None:
-        """For environments without a freezer."""
-        if self.pid and not self.kill_wanted:
-            trees.stop_all(self.pid)
-
-    def thaw(self) -> None:
-        if self.pid:
-            trees.continue_all(self.pid)
-
-    def close(self) -> None:
-        self.status.close()
-        if self.listener >= 0:
-            os.close(self.listener)
-            self.listener = -1
-        if self.pid_descriptor >= 0:
-            os.close(self.pid_descriptor)
-            self.pid_descriptor = -1
-
-
 class Environment:
-    """What belongs to an environment as long as it lives."""
+    """What belongs to an environment as long as it lives.
 
-    def __init__(self, environment_id: str, *, memory_kib: int, tmp_mb: int) -> None:
-        self.id = environment_id
+    It may be made before it is known whose it will be; until then it has no id, no memory size and no /tmp.
+    """
+
+    def __init__(self, name: str, *, namespaces: bool) -> None:
+        self.name = name
+        """Of its directories."""
+        self.namespaces = namespaces
+        self.id = ""
+        """By which the server knows it."""
         self.uid = 0
-        self.memory_kib = memory_kib
-        self.tmp_mb = tmp_mb
+        self.memory_kib = 0
+        self.tmp_mb = 0
         self.group: cgroups.Group | None = None
         self.guard: memory.MemoryGuard | None = None
         self.freezer: freezer.Freezer | None = None
@@ -149,13 +50,13 @@ class Environment:
         self.peak_file = -1
         self.polled_peak_kib = 0
 
-    def make_tmp(self, place: Path, *, mounted: bool) -> None:
+    def make_tmp(self, place: Path) -> None:
         """A private /tmp: memory-backed and of fixed size in a mount namespace, a plain directory elsewhere."""
-        self.tmp = place / self.id
+        self.tmp = place / self.name
         self.tmp.mkdir(mode=0o700)
-        if self.uid and not mounted:
+        if self.uid and not self.namespaces:
             os.chown(self.tmp, self.uid, self.uid)
-        if mounted:
+        if self.namespaces:
             options = f"mode=1777,size={self.tmp_mb}m,nr_inodes={_most_files(self.tmp_mb)}"
             syscalls.mount("tmp", str(self.tmp), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
 
@@ -184,11 +85,28 @@ class Environment:
         if self.freezer is not None:
             self.freezer.thaw()
 
+    def open_groups(self) -> tuple[int, list[int]]:
+        """What a FORK says of the groups that its processes are to be in: flags, and descriptors in their order."""
+        flags, descriptors = 0, []
+        if self.freezer is not None and (members := self.freezer.open_members()):
+            flags |= messages.HAS_FREEZER
+            descriptors += members
+        if self.group is not None:
+            directory = self.group.open_directory()
+            if directory >= 0:
+                flags |= messages.INTO_GROUP
+                descriptors.append(directory)
+            else:
+                descriptors += self.group.open_members()
+        if self.cpu is not None:
+            descriptors += self.cpu.open_members()
+        return flags, descriptors
+
     def open_hosts(self, place: Path, address: str) -> int:
         """A detached mount of an /etc/hosts in which `sandbox.localdomain` is this environment's own address."""
         if self.hosts is None:
             place.mkdir(mode=0o755, exist_ok=True)
-            self.hosts = place / self.id
+            self.hosts = place / self.name
             self.hosts.write_text(mounts.hosts_text(address))
             self.hosts.chmod(0o644)
         return syscalls.open_tree(str(self.hosts), mounts.READ_ONLY)
@@ -213,10 +131,10 @@ class Environment:
             return min(self.group.peak_kib(), self.memory_kib)
         return self.polled_peak_kib
 
-    def remove(self, *, mounted: bool) -> bool:
+    def remove(self) -> bool:
         """Takes everything away; False while something still holds on to it, to be tried again."""
         if self.tmp is not None:
-            if mounted:
+            if self.namespaces:
                 with contextlib.suppress(OSError):  # done already, and only the directory was busy
                     syscalls.unmount(str(self.tmp))
                 try:
@@ -240,3 +158,103 @@ class Environment:
                 return False
         self.cpu = self.freezer = self.group = None
         return True
+
+
+class Environments:
+    """Makes them and takes them away; finds those that the server knows by their id."""
+
+    def __init__(self, settings: Settings, ground: Ground, reach: Reach | None, loop: Loop) -> None:
+        self._settings = settings
+        self._ground = ground
+        self._reach = reach
+        self._loop = loop
+        self._made = 0
+        self._by_id: dict[str, Environment] = {}
+        self._removing: list[Environment] = []
+        self.on_memory: Callable[[Environment], None] = lambda _: None
+        """Called when it is worth looking at the memory of one."""
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, environment_id: str) -> Environment | None:
+        return self._by_id.get(environment_id)
+
+    def all(self) -> list[Environment]:
+        return list(self._by_id.values())
+
+    def rename(self, environment: Environment, environment_id: str) -> None:
+        self._by_id.pop(environment.id, None)
+        environment.id = environment_id
+        self._by_id[environment_id] = environment
+
+    def make(self) -> Environment:
+        """One that is nobody's yet: user and groups. Raises OSError."""
+        self._made += 1
+        environment = Environment(str(self._made), namespaces=self._ground.namespaces)
+        try:
+            if self._ground.user_namespaces:
+                environment.uid = FIRST  # each in a user namespace of its own
+            elif self._ground.users:
+                environment.uid = self._ground.users.take()
+            groups = self._ground.groups
+            if groups is not None and groups.version:
+                environment.group = groups.create(environment.name, tasks=self._settings.tasks)
+            if self._ground.cpus is not None:
+                environment.cpu = self._ground.cpus.create(environment.name, environment.group)
+            if self._ground.freezers is not None:
+                environment.freezer = self._ground.freezers.create(environment.name, environment.group)
+        except OSError:
+            self.remove(environment)
+            raise
+        return environment
+
+    def assign(self, environment: Environment, environment_id: str, *, memory_mb: int, tmp_mb: int) -> None:
+        """Makes it the server's, with the limits and the /tmp of a function. Raises OSError."""
+        environment.memory_kib, environment.tmp_mb = memory_mb * 1024, tmp_mb
+        self.rename(environment, environment_id)
+        environment.make_tmp(self._ground.place / "tmp")
+        if environment.group is not None:
+            self._limit_memory(environment, environment.group)
+        if environment.cpu is not None:
+            environment.cpu.weigh(memory_mb)
+
+    def _limit_memory(self, environment: Environment, group: cgroups.Group) -> None:
+        memory_bytes = environment.memory_kib * 1024
+        # A tmpfs is charged to the group. Elsewhere the room above the memory size is for the guard to act in: the
+        # kernel would kill one process of version 1, not the environment.
+        tmp_bytes = environment.tmp_mb << 20
+        group.limit_memory(memory_bytes, memory_bytes + tmp_bytes)
+        if group.memory:
+            tmp = str(environment.tmp) if environment.namespaces else ""
+            guard = environment.guard = memory.MemoryGuard(group, limit_bytes=memory_bytes, tmp=tmp)
+            if guard.descriptor >= 0:
+
+                def look() -> None:
+                    guard.drain()
+                    self.on_memory(environment)
+
+                self._loop.watch(guard.descriptor, look)
+
+    def remove(self, environment: Environment) -> None:
+        """Now, or by `remove_rest` as soon as nothing holds on to it any more."""
+        if self._by_id.get(environment.id) is environment:
+            del self._by_id[environment.id]
+        if environment.guard is not None and environment.guard.descriptor >= 0:
+            self._loop.unwatch(environment.guard.descriptor)
+        if not environment.remove():
+            self._removing.append(environment)
+            return
+        if self._reach is not None:
+            self._reach.release(environment.id)
+        if environment.uid and self._ground.users:
+            self._ground.users.give_back(environment.uid)
+
+    def remove_rest(self) -> None:
+        removing, self._removing = self._removing, []
+        for environment in removing:
+            self.remove(environment)
+
+    @property
+    def has_rest(self) -> bool:
+        return bool(self._removing)

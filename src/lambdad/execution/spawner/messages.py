@@ -1,8 +1,9 @@
 """The fixed-form messages between server, spawner and zygotes, one a datagram on a SOCK_SEQPACKET socket.
 
 A message is a kind (u8) and the values that its form lists: `i` a u64, `s` a text (u32 length, UTF-8), `l` a list of
-texts (u32 count). Descriptors travel beside it (SCM_RIGHTS), in the order that the form's comment tells. Anything
-else raises Malformed. Also loaded by zygotes: runs on Python 3.8 and newer.
+texts (u32 count, then all of them as one text, with NUL between: no variable, path or name holds one). Descriptors
+travel beside it (SCM_RIGHTS), in the order that the form's comment tells. Anything else raises Malformed. Also loaded
+by zygotes: runs on Python 3.8 and newer.
 """
 
 from __future__ import annotations
@@ -55,6 +56,27 @@ ATTACHED = 68
 LISTENING = 69
 # The spawner to an environment's supervisor.
 ATTACH = 80
+ORDER = 81
+# The spawner to the runtime that the supervisor has forked.
+START = 82
+
+# Flags of FORK, ORDER, START and ATTACH.
+NAMESPACES = 1
+OWN_NETWORK = 2
+USER_NAMESPACE = 4
+LANDLOCK = 8
+INTO_GROUP = 16
+"""Begins in its control group; else it joins its groups itself."""
+HAS_FREEZER = 32
+HAS_EXTENSIONS = 64
+HAS_TASK = 128
+HAS_LAYERS = 256
+HAS_TMP = 512
+HAS_HOSTS = 1024
+HAS_FRAMES = 2048
+WRAPPED = 4096
+UNBOUND = 8192
+"""The runtime waits for its function, whose code comes later; until then nothing of a user's runs."""
 
 FORMS = {
     # An empty task dir leaves the environment without code until it is bound.
@@ -84,16 +106,13 @@ FORMS = {
     # only where there are extensions, which outlive the runtime for a while
     PART_ENDED: "sisiiii",
     BOUND: "is",  # sequence, text (empty: fine)
-    # sequence, mode, argv, environ, working directory, uid, open files, tasks (0: no limit of its own), bytes of one
-    # file (0: no limit), memory bytes, flags, extensions, their environ, with Landlock: paths that may be read, paths
-    # that may be written;
-    # descriptors: status socket, output, then as the flags say: frames, output of extensions, task, layers, tmp,
-    # hosts, memory events (three); then cgroup.procs files, the last one the freezer's if the flags say so
-    FORK: "isllsiiiiiillll",
+    # number of the fork, flags, uid; descriptors: the supervisor's socket, the runtime's socket, then as the flags say:
+    # the freezer's member file; then the group's directory or the groups' member files
+    FORK: "iii",
     REAP: "i",  # pid
     STARTED: "isl",  # pid, Python's version, names of the modules loaded
-    FORKED: "ii",  # sequence, pid
-    FORK_FAILED: "iis",  # sequence, errno, text
+    FORKED: "ii",  # number of the fork, pid
+    FORK_FAILED: "iis",  # number of the fork, errno, text
     RUNNING: "i",  # pid as the environment sees it
     NOT_RUNNING: "iss",  # errno, path, text
     ENDED: "i",  # wait status of the runtime
@@ -101,6 +120,13 @@ FORMS = {
     LISTENING: "",  # descriptor: the listener of the Runtime API in the environment's own network
     ATTACHED: "s",  # text (empty: fine)
     ATTACH: "i",  # flags; descriptors as they say: task, layers
+    # flags, uid, open files, tasks (0: no limit of its own), bytes of one file (0: no limit), with Landlock: paths that
+    # may be read, paths that may be written; mode, argv, environ, working directory;
+    # descriptors as the flags say: output, frames, what is to be attached: task, layers, tmp, hosts
+    START: "iiiiillslls",
+    # only with extensions: flags to restrictions as above; extensions, their environ;
+    # descriptors as the flags say: output of extensions, what is to be attached
+    ORDER: "iiiiillll",
 }
 
 
@@ -125,8 +151,10 @@ def encode(kind: int, *values: Any) -> bytes:
             _append_text(parts, value)
         else:
             parts.append(_U32.pack(len(value)))
-            for text in value:
-                _append_text(parts, text)
+            text = "\0".join(value)
+            if value and text.count("\0") != len(value) - 1:
+                raise Malformed("a text of a list holds NUL")
+            _append_text(parts, text)
     data = b"".join(parts)
     if len(data) > MAXIMUM_SIZE:
         raise Malformed(f"message of {len(data)} bytes is too large")
@@ -156,11 +184,10 @@ def decode(data: bytes) -> tuple[int, list[Any]]:
                 values.append(text)
             else:
                 (count,) = _U32.unpack_from(data, position)
-                position += 4
-                texts = []
-                for _ in range(count):
-                    text, position = _take_text(data, position)
-                    texts.append(text)
+                text, position = _take_text(data, position + 4)
+                texts = text.split("\0") if count else []
+                if len(texts) != count:
+                    raise Malformed(f"{len(texts)} texts instead of {count}")
                 values.append(texts)
     except (struct.error, UnicodeError) as error:
         raise Malformed(str(error)) from None

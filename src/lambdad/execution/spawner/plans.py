@@ -13,7 +13,7 @@ from .environments import Environment
 from .isolation import mounts, syscalls
 from .reach import Reach, interpreter_paths
 from .settings import Settings
-from .zygotes import ZygoteKind, ZygoteProcess, python_version, supports_sdk
+from .zygotes import ZygoteKind, python_version, supports_sdk
 
 BOOTSTRAPS = ("/var/task/bootstrap", "/opt/bootstrap")
 SDK_NAMES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
@@ -145,15 +145,9 @@ class Plans:
         with_sdk = with_sdk and is_python and supports_sdk(interpreter, self._settings)
         return ZygoteKind(interpreter, is_python, with_sdk=with_sdk, shows_python=_is_python(interpreter))
 
-    def resolve(
-        self,
-        plan: Plan,
-        *,
-        namespaces: bool,
-        environment: Environment,
-        zygotes: Mapping[ZygoteKind, ZygoteProcess],
-    ) -> tuple[ZygoteKind, Order]:
-        """Raises NoEntryPoint if there is nothing to execute."""
+    def resolve(self, plan: Plan, ready: Mapping[ZygoteKind, frozenset[str]]) -> tuple[ZygoteKind, Order]:
+        """`ready`: zygotes that can fork at once, and the modules they hold. Raises NoEntryPoint if there is nothing to
+        execute."""
         variables = dict(item.partition("=")[::2] for item in plan.environ)
         order = Order(mode="exec", argv=[], environ=plan.environ, directory="/var/task")
         kind = self.zygote_kind(plan.runtime_kind, plan.interpreter)
@@ -161,7 +155,7 @@ class Plans:
         if plan.runtime_kind == "python":
             if self._settings.zygotes and not wrapper and _can_fork(variables):
                 order.mode = "python"
-                kind = self._with_sdk(plan, kind, order, zygotes)
+                kind = self._with_sdk(plan, kind, order, ready)
             else:
                 kind = ZygoteKind(plan.interpreter, is_python=False, shows_python=True)
             order.argv = [mounts.interpreter_inside(plan.interpreter), "/var/runtime/bootstrap.py"]
@@ -179,14 +173,12 @@ class Plans:
             order.wrapped = True
         order.shown_program = order.argv[0] if order.argv else ""
         order.extensions, order.extension_environ = plan.extensions, plan.extension_environ
-        if not namespaces:
-            self._move_out(plan, order, environment, variables)
         return kind, order
 
     # --- Python's preload sets ---
 
     def _with_sdk(
-        self, plan: Plan, bare: ZygoteKind, order: Order, zygotes: Mapping[ZygoteKind, ZygoteProcess]
+        self, plan: Plan, bare: ZygoteKind, order: Order, ready: Mapping[ZygoteKind, frozenset[str]]
     ) -> ZygoteKind:
         """The zygote that holds boto3, if the function uses it, brings no copy, and would not miss a module."""
         if not supports_sdk(plan.interpreter, self._settings):
@@ -195,11 +187,11 @@ class Plans:
         if not code.uses_sdk or not code.names.isdisjoint(SDK_NAMES):
             return bare
         kind = ZygoteKind(bare.interpreter, is_python=True, with_sdk=True, shows_python=True)
-        zygote = zygotes.get(kind)
-        if zygote is None or not zygote.is_ready:
+        modules = ready.get(kind)
+        if modules is None:
             order.wanted_sdk = kind  # importing boto3 in the environment takes no longer than waiting for it
             return bare
-        return kind if code.names.isdisjoint(zygote.modules) else bare
+        return kind if code.names.isdisjoint(modules) else bare
 
     def _look_into(self, plan: Plan) -> _Code:
         key = (plan.task_dir, *plan.layer_dirs)
@@ -236,9 +228,10 @@ class Plans:
 
     # --- the portable tier ---
 
-    def _move_out(self, plan: Plan, order: Order, environment: Environment, variables: dict[str, str]) -> None:
+    def move_out(self, plan: Plan, order: Order, environment: Environment) -> None:
         """Without a root of its own, an environment's files are where the host has them."""
         reach = self._reach
+        variables = dict(item.partition("=")[::2] for item in plan.environ)
         task_dir, layer_dirs, runtime_place = plan.task_dir, plan.layer_dirs, self._settings.node_runtime_dir
         if reach is not None:
             reach.check_interpreter(plan.interpreter)

@@ -9,6 +9,7 @@ Runs on Python 3.8 and newer.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import os
@@ -16,15 +17,18 @@ import signal
 import socket
 import sys
 import time
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from . import messages, sdk_models, supervisor
+from . import messages, sdk_models, starting, supervisor
 from .isolation import syscalls
+
+if TYPE_CHECKING:
+    from .starting import PythonMain
 
 PRELOADED_SDK = ("boto3", "botocore.session", "botocore.client", "botocore.httpsession", "botocore.handlers")
 """What the second preload set imports beside the bootstrap: what making a boto3 client imports anyway."""
 
-
+_NAMESPACES = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 USUAL_ENVIRON = {
     "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
     "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
@@ -49,17 +53,23 @@ WITHOUT_USER = 1
 """Namespaces, but no user namespace: in one, a /proc may only be mounted while there is another."""
 
 
+_OWN_DESCRIPTOR = 64
+
+
 class Zygote:
     """Answers the spawner's requests until the spawner is gone."""
 
-    def __init__(
-        self, sock: socket.socket, pid_namespace: int, seccomp: bytes, python_main: supervisor.PythonMain | None
-    ) -> None:
-        self._sock = sock
-        self._pid_namespace = pid_namespace
+    def __init__(self, sock: socket.socket, seccomp: bytes, python_main: PythonMain | None) -> None:
+        self._sock = socket.socket(fileno=fcntl.fcntl(sock.detach(), fcntl.F_DUPFD_CLOEXEC, _OWN_DESCRIPTOR))
         self._seccomp = seccomp
         self._python_main = python_main
-        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        # Where a fork's own descriptors will be nothing else is put, so that they need not be moved out of the way.
+        for number in (0, 1, *starting.NUMBERS):
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            if null != number:
+                os.dup2(null, number, inheritable=number < starting.NUMBERS[0])
+                if null not in starting.NUMBERS:
+                    os.close(null)
 
     def serve(self) -> NoReturn:
         """Never returns, neither here nor in a child."""
@@ -73,27 +83,22 @@ class Zygote:
                 os._exit(0)
             kind, values = messages.decode(data)
             if kind == messages.FORK:
-                self._fork(supervisor.Order(values, descriptors, self._seccomp))
+                self._fork(supervisor.Fork(values, descriptors))
             elif kind == messages.REAP:
                 os.waitpid(values[0], 0)
 
-    def _fork(self, order: supervisor.Order) -> None:
-        namespaces = order.has(supervisor.NAMESPACES)
+    def _fork(self, fork: supervisor.Fork) -> None:
         try:
-            if namespaces:
-                syscalls.unshare(syscalls.CLONE_NEWPID)
-            pid = os.fork()
+            fork.take_numbers()
+            group = fork.groups.pop() if fork.has(messages.INTO_GROUP) else -1
+            pid = syscalls.fork(_NAMESPACES if fork.has(messages.NAMESPACES) else 0, group=group)
         except OSError as error:
-            answer = messages.encode(messages.FORK_FAILED, order.sequence, error.errno or 0, str(error))
+            answer = messages.encode(messages.FORK_FAILED, fork.number, error.errno or 0, str(error))
         else:
             if pid == 0:
-                supervisor.supervise(order, self._null, self._python_main)
-            answer = messages.encode(messages.FORKED, order.sequence, pid)
-        if namespaces:
-            # A second unshare(NEWPID) is refused unless children would again land in the zygote's own namespace.
-            syscalls.setns(self._pid_namespace, syscalls.CLONE_NEWPID)
-        for descriptor in order.descriptors:
-            os.close(descriptor)
+                supervisor.supervise(fork, self._seccomp, self._python_main)
+            answer = messages.encode(messages.FORKED, fork.number, pid)
+        fork.close()
         messages.send(self._sock, answer)
 
 
@@ -102,14 +107,12 @@ def _loaded_modules() -> list[str]:
 
 
 def python_zygote(argv: list[str]) -> NoReturn:
-    """Entry point inside a function's interpreter: descriptors of socket, pid namespace and filter; flags; places."""
-    control, pid_namespace, seccomp_source, preload_sdk, namespaces = (int(text) for text in argv[:5])
-    own_place, runtime_place = argv[5:7]
+    """Entry point inside a function's interpreter: descriptors of socket and filter; flags; places."""
+    control, seccomp_source, preload_sdk, namespaces = (int(text) for text in argv[:4])
+    own_place, runtime_place = argv[4:6]
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control)
-    for descriptor in (control, pid_namespace):
-        if descriptor >= 0:
-            os.set_inheritable(descriptor, False)
+    os.set_inheritable(control, False)
     seccomp = b""
     if seccomp_source >= 0:
         with open(seccomp_source, "rb") as source:
@@ -128,7 +131,7 @@ def python_zygote(argv: list[str]) -> NoReturn:
         syscalls.mount("", "/", "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
     os.environ.update(USUAL_ENVIRON)
     time.tzset()
-    zygote = Zygote(sock, pid_namespace, seccomp, python_main)
+    zygote = Zygote(sock, seccomp, python_main)
     _forget_this_code(own_place)
     zygote.serve()
 

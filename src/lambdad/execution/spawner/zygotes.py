@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import signal
 import socket
@@ -110,6 +111,8 @@ class ZygoteStarter:
 
     def start(self, kind: ZygoteKind) -> ZygoteProcess:
         """Forks a zygote; it tells STARTED when it is ready."""
+        if kind.is_python and not self._namespaces:
+            self.runtime_place(kind.interpreter)  # made here, since orders for its children are made with it meanwhile
         ours, theirs = messages.pair()
         pid = os.fork()
         if pid == 0:
@@ -120,42 +123,41 @@ class ZygoteStarter:
 
     def _become_zygote(self, kind: ZygoteKind, sock: socket.socket) -> NoReturn:
         try:
-            control, pid_namespace, seccomp = self._settle(sock)
+            control, seccomp = self._settle(sock)
             if self._namespaces:
                 syscalls.unshare(syscalls.CLONE_NEWNS)
                 mounts.build(str(self._place), self._template(kind), users=self._users)
             if kind.is_python:
-                self._exec_python(kind, control, pid_namespace, seccomp)
+                self._exec_python(kind, control, seccomp)
             if self._namespaces:
                 mounts.seal(keep_proc=self._user_namespaces)
-            Zygote(socket.socket(fileno=control), pid_namespace, self._seccomp, None).serve()
+            Zygote(socket.socket(fileno=control), self._seccomp, None).serve()
         except BaseException as error:
             message = f"zygote: {error!r}\n"
             os.write(2, message.encode())
         finally:
             os._exit(1)
 
-    def _settle(self, sock: socket.socket) -> tuple[int, int, int]:
-        """Keeps standard error, the control socket, the pid namespace and the filter; closes everything else."""
+    def _settle(self, sock: socket.socket) -> tuple[int, int]:
+        """Keeps standard error, the control socket and the filter; closes everything else."""
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         for one in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(one, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         os.setsid()
         null = os.open("/dev/null", os.O_RDWR)
-        namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if self._namespaces else -1
         # Numbers are moved up first, so that none is overwritten on its way down.
-        high = [_move_up(sock.fileno()), _move_up(namespace) if namespace >= 0 else -1, self._filter_descriptor()]
+        high = [_move_up(sock.fileno()), self._filter_descriptor()]
         for number in (0, 1):
             os.dup2(null, number)
         syscalls.close_range(3, 63)
-        kept = [-1, -1, -1]
+        kept = [-1, -1]
         for index, descriptor in enumerate(high):
             if descriptor >= 0:
                 kept[index] = os.dup2(descriptor, 3 + index, inheritable=False)
-        syscalls.close_range(6)
+        syscalls.close_range(5)
         sock.detach()
-        return kept[0], kept[1], kept[2]
+        return kept[0], kept[1]
 
     def _filter_descriptor(self) -> int:
         if not self._seccomp:
@@ -165,8 +167,8 @@ class ZygoteStarter:
         os.lseek(descriptor, 0, os.SEEK_SET)
         return _move_up(descriptor)
 
-    def _exec_python(self, kind: ZygoteKind, control: int, pid_namespace: int, seccomp: int) -> NoReturn:
-        for descriptor in (control, pid_namespace, seccomp):
+    def _exec_python(self, kind: ZygoteKind, control: int, seccomp: int) -> NoReturn:
+        for descriptor in (control, seccomp):
             if descriptor >= 0:
                 os.set_inheritable(descriptor, True)
         name = "lambdad_spawner"
@@ -178,7 +180,7 @@ class ZygoteStarter:
             program, flags = kind.interpreter, ["-s", "-S"]
             own_code, runtime = str(self._place / "own"), self.runtime_place(kind.interpreter)
         namespaces = int(self._namespaces) + int(self._user_namespaces)
-        numbers = [control, pid_namespace, seccomp, int(kind.with_sdk), namespaces]
+        numbers = [control, seccomp, int(kind.with_sdk), namespaces]
         start = f"import sys; sys.path.insert(0, {own_code!r}); from {name}.zygote import python_zygote; "
         start += f"python_zygote({[*map(str, numbers), own_code, runtime]!r})"
         environ = {**_CHILD_ENVIRON, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -230,6 +232,7 @@ def supports_sdk(interpreter: str, settings: Settings) -> bool:
     return python_version(interpreter) >= settings.sdk_python and bool(settings.sdk_paths)
 
 
+@functools.lru_cache(maxsize=64)
 def python_version(interpreter: str) -> tuple[int, int]:
     """(3, 12) for a path that ends in `python3.12`; (0, 0) if the name does not tell."""
     name = os.path.basename(os.path.realpath(interpreter))

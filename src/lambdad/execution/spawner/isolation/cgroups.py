@@ -61,6 +61,26 @@ class Group:
             if directory
         ]
 
+    def open_directory(self) -> int:
+        """A descriptor by which a process begins in the group; -1 where it has to join (version 1)."""
+        if self.version != 2:
+            return -1
+        return os.open(self.memory or self.tasks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def limit_memory(self, memory_bytes: int, hard_limit_bytes: int) -> None:
+        """Never holds more than `hard_limit_bytes`; above `memory_bytes` it is slowed down where the kernel can do that
+        (version 2)."""
+        if not self.memory:
+            return
+        if self.version == 2:
+            write(f"{self.memory}/memory.max", str(hard_limit_bytes))
+            _write_if_there(f"{self.memory}/memory.high", str(memory_bytes))
+            _write_if_there(f"{self.memory}/memory.swap.max", "0")
+            _write_if_there(f"{self.memory}/memory.oom.group", "1")
+        else:
+            write(f"{self.memory}/memory.limit_in_bytes", str(hard_limit_bytes))
+            _write_if_there(f"{self.memory}/memory.memsw.limit_in_bytes", str(hard_limit_bytes))
+
     def peak_kib(self) -> int:
         """High-water mark in KiB, 0 if the kernel does not tell."""
         return int(os.pread(self.peak_descriptor, 32, 0) or b"0") // 1024 if self.peak_descriptor >= 0 else 0
@@ -144,31 +164,16 @@ class Groups:
         for directory in (os.path.dirname(self._memory), self._memory):
             write(f"{directory}/cgroup.subtree_control", f"+{controller}")
 
-    def create(self, name: str, *, memory_bytes: int, hard_limit_bytes: int, tasks: int) -> Group:
-        """A group that may run `tasks` processes and threads and never holds more than `hard_limit_bytes`.
-
-        Above `memory_bytes` it is slowed down where the kernel can do that (version 2).
-        """
+    def create(self, name: str, *, tasks: int) -> Group:
+        """A group that may run `tasks` processes and threads."""
         memory = f"{self._memory}/{name}" if self._memory else ""
         for directory in {memory, f"{self._tasks}/{name}" if self._tasks else ""}:
             if directory:
                 os.mkdir(directory)
         group = Group(memory, f"{self._tasks}/{name}" if self._tasks else "", self.version)
-        if group.memory:
-            self._limit_memory(group.memory, memory_bytes, hard_limit_bytes)
         if group.tasks:
             write(f"{group.tasks}/pids.max", str(tasks))
         return group
-
-    def _limit_memory(self, directory: str, memory_bytes: int, hard_limit_bytes: int) -> None:
-        if self.version == 2:
-            write(f"{directory}/memory.max", str(hard_limit_bytes))
-            _write_if_there(f"{directory}/memory.high", str(memory_bytes))
-            _write_if_there(f"{directory}/memory.swap.max", "0")
-            _write_if_there(f"{directory}/memory.oom.group", "1")
-        else:
-            write(f"{directory}/memory.limit_in_bytes", str(hard_limit_bytes))
-            _write_if_there(f"{directory}/memory.memsw.limit_in_bytes", str(hard_limit_bytes))
 
     def remove(self) -> None:
         """Removes this instance's own directories; the environments' must be gone."""

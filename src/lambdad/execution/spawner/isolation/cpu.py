@@ -20,12 +20,23 @@ _MINIMUM_QUOTA_US = 1_000
 class CpuGroup:
     """That of one environment."""
 
-    def __init__(self, directory: str, version: int, quota_us: int, *, is_own: bool) -> None:
+    def __init__(self, directory: str, version: int, *, has_quota: bool, is_own: bool) -> None:
         self._directory = directory
         self._version = version
-        self._quota_us = quota_us
+        self._has_quota = has_quota
+        self._quota_us = 0
         """0 for shares alone."""
         self._is_own = is_own
+
+    def weigh(self, memory_mb: int) -> None:
+        """Gives it the share, and for `limit` the quota, of a memory size."""
+        if self._has_quota:
+            self._quota_us = max(memory_mb * PERIOD_US // MB_PER_CPU, _MINIMUM_QUOTA_US)
+        if self._version == 2:
+            weight = min(max(100 * memory_mb // MB_PER_CPU, 1), 10_000)
+            cgroups.write(f"{self._directory}/cpu.weight", str(weight))
+        else:
+            cgroups.write(f"{self._directory}/cpu.shares", str(max(1024 * memory_mb // MB_PER_CPU, 2)))
 
     def open_members(self) -> list[int]:
         """Descriptors to which a single-threaded process writes `0` to join; none if it joins anyway."""
@@ -93,19 +104,15 @@ class Cpus:
         if self._version == 1 and not os.path.exists(f"{self._place}/cpu.cfs_quota_us"):
             raise OSError("this kernel has no quotas")
 
-    def create(self, name: str, group: cgroups.Group | None, *, memory_mb: int) -> CpuGroup | None:
+    def create(self, name: str, group: cgroups.Group | None) -> CpuGroup | None:
         """The group of one environment, which may be the one for memory and tasks."""
         if self.mode == "off" or group is None:
             return None
-        quota_us = max(memory_mb * PERIOD_US // MB_PER_CPU, _MINIMUM_QUOTA_US) if self.mode == "quota" else 0
-        if self._version == 2:
-            directory = group.memory
-            cgroups.write(f"{directory}/cpu.weight", str(min(max(100 * memory_mb // MB_PER_CPU, 1), 10_000)))
-        else:
+        directory = group.memory
+        if self._version == 1:
             directory = f"{self._place}/{name}"
             os.mkdir(directory)
-            cgroups.write(f"{directory}/cpu.shares", str(max(1024 * memory_mb // MB_PER_CPU, 2)))
-        return CpuGroup(directory, self._version, quota_us, is_own=self._version == 1)
+        return CpuGroup(directory, self._version, has_quota=self.mode == "quota", is_own=self._version == 1)
 
     def remove(self) -> None:
         """Removes this instance's own directory; the environments' must be gone."""

@@ -80,6 +80,11 @@ class Freezers:
             self.version, self._place = hierarchy.version, place
             return
 
+    @property
+    def holds_up_kills(self) -> bool:
+        """A frozen process does not end before it is thawed."""
+        return self.version == 1
+
     def create(self, name: str, group: cgroups.Group | None) -> Freezer | None:
         """The freezer of one environment, whose group for memory and tasks may be the one to freeze."""
         if self._place:

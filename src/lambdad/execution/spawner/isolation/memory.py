@@ -38,23 +38,20 @@ class MemoryGuard:
         self._control = f"{group.memory}/cgroup.event_control"
         if group.version == 1 and os.path.exists(self._control):
             self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._is_armed = False
+        self.is_armed = False
         self._is_confirmed = False
-        """The kernel watches: the supervisor raises the event once itself when it does."""
+        """The kernel watches: whoever asked it raises the event once when it does."""
 
-    def arm(self) -> list[int]:
-        """Descriptors for the environment's supervisor, which asks the kernel for the event; empty if it was done.
+    def arm(self) -> tuple[str, list[int]] | None:
+        """What the kernel is to be asked for by another process: the bytes, and where to ask, the event, the counter.
 
-        Asking takes the kernel some 20 ms (it waits for all processors), which the spawner cannot spend.
+        None if it was done, or there is nothing to ask.
         """
-        if self.descriptor < 0 or self._is_armed:
-            return []
-        self._is_armed = self.is_above = True
-        return [os.open(self._control, os.O_WRONLY | os.O_CLOEXEC), os.dup(self.descriptor), os.dup(self._usage)]
-
-    @property
-    def needs_polling(self) -> bool:
-        return self.is_above or self.descriptor < 0
+        if self.descriptor < 0 or self.is_armed:
+            return None
+        self.is_armed = self.is_above = True
+        control = os.open(self._control, os.O_WRONLY | os.O_CLOEXEC)
+        return str(self._limit), [control, os.dup(self.descriptor), os.dup(self._usage)]
 
     def drain(self) -> None:
         """Takes the event that made the descriptor readable."""
@@ -68,7 +65,7 @@ class MemoryGuard:
         """Whether the function uses more than its memory size now."""
         usage = int(os.pread(self._usage, 32, 0))
         self._group.note_usage(usage)
-        self.is_above = usage >= self._near or (self._is_armed and not self._is_confirmed)
+        self.is_above = usage >= self._near or (self.is_armed and not self._is_confirmed)
         if self._group.has_killed():  # one process, which is not all that the limit is for
             return True
         if usage <= self._limit:

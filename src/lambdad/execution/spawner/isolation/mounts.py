@@ -7,6 +7,7 @@ no /dev/shm, so semaphores and pools of `multiprocessing` fail here as they do t
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import shutil
@@ -197,6 +198,7 @@ def _add_interpreter(place: str, template: Template) -> None:
         os.symlink(name, f"{lang}/bin/node")
 
 
+@functools.lru_cache(maxsize=64)
 def interpreter_inside(interpreter: str) -> str:
     """Where a program of the host is found in its template root."""
     return f"/var/lang/bin/{os.path.basename(os.path.realpath(interpreter))}"
