@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from lambdad.domain.arns import NameKind
-from tests.aws.deploying import Deployer
+from tests.aws.deploying import Deployer, tail_of
 from tests.running import RunningServer
 
 ECHO = "def handler(event, context):\n    return event\n"
@@ -122,3 +122,32 @@ def test_members_that_no_function_here_has_a_use_for(send: Sender, headers: Any,
     status, answered, body = send("/2015-03-31/functions/f/invocations", **headers)
     assert (status, answered["x-amzn-errortype"]) == (400, "InvalidParameterValueException")
     assert json.loads(body) == {"Type": "User", "message": message}
+
+
+PYTHON = """
+import logging
+def handler(event, context):
+    print(".", end="")
+    logging.warning("record")
+    print(".")
+"""
+NODE = """
+export const handler = async () => {
+  process.stdout.write('.');
+  console.warn('record');
+  process.stdout.write('.\\n');
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "runtime"), [(PYTHON, "python3.11"), pytest.param(NODE, "nodejs20.x", marks=pytest.mark.node)]
+)
+def test_records_are_events_of_their_own(deploy: Deployer, code: str, runtime: str) -> None:
+    """As on AWS, where records come by a pipe of their own, and what was printed before waits for its newline."""
+    answer = deploy.invoke(deploy(code, runtime=runtime), {}, LogType="Tail")
+    lines = tail_of(answer).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("START"))
+    assert lines[start + 1].endswith("\trecord")
+    assert not lines[start + 1].startswith(".")
+    assert lines[start + 2] == ".."

@@ -97,7 +97,7 @@ class Started:
             if not piece:
                 break
             self._read += piece
-        return self._read.replace(b"\xff", "␤".encode()).decode()
+        return self._read.replace(b"\xff", "␤".encode()).replace(b"\xfe", b"").decode()
 
     async def log_until(self, enough: Callable[[str], bool], timeout_s: float = 10.0) -> str:
         """Reads on until the log is as `enough` wants it."""

@@ -242,6 +242,29 @@ def test_lines_come_out_of_the_buffer_whole(pieces: list[bytes]) -> None:
     assert buffer.take_rest() == b""
 
 
+def test_a_record_is_an_event_of_its_own_whatever_was_printed_before() -> None:
+    buffer = LineBuffer(record_start=b"\xfe")
+    assert buffer.feed(b"\xfeone\n\xfetwo\nthree\n") == b"one\ntwo\nthree\n"
+    assert buffer.feed(b"..") == b""
+    assert buffer.feed(b"\xfe[INFO] re") == b""
+    assert buffer.feed(b"cord\n") == b"[INFO] record\n"
+    assert buffer.feed(b".\xfe[INFO] other\n\xfethird\n") == b"[INFO] other\nthird\n"
+    assert buffer.feed(b"!\nnext\n") == b"...!\nnext\n"
+    assert buffer.feed(b"no end\xfebroken re") == b""
+    assert buffer.take_rest() == b"no end\nbroken re"
+    assert buffer.feed(b"\xfebroken") == b""
+    assert buffer.take_rest() == b"broken"
+
+
+@given(st.lists(st.sampled_from([b"\xfea", b"b", b"\n", b"c\n", b"\xfed\n"]), max_size=12), st.data())
+def test_records_come_out_the_same_however_they_are_read(pieces: list[bytes], data: st.DataObject) -> None:
+    text = b"".join(pieces)
+    whole, split = LineBuffer(record_start=b"\xfe"), LineBuffer(record_start=b"\xfe")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4)))
+    read = b"".join(split.feed(text[a:b]) for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True) if a < b)
+    assert read + split.take_rest() == whole.feed(text) + whole.take_rest()
+
+
 def test_a_line_without_end_is_cut_between_characters() -> None:
     buffer = LineBuffer(limit=10)
     assert buffer.feed(b"12345") == b""

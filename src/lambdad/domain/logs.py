@@ -20,6 +20,12 @@ RECORD_NEWLINE: Final = b"\xff"
 The byte occurs in no UTF-8 text, so nothing that a function prints can be mistaken for it.
 """
 
+RECORD_START: Final = b"\xfe"
+"""Where a record begins, on the same way: what was printed before it without a newline is no part of it.
+
+Such text waits for its newline, as on AWS, where records of the runtime come by a pipe of their own.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogGroup:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from lambdad.clock import Clock
 from lambdad.domain.functions import LoggingConfig
+from lambdad.domain.logs import RECORD_NEWLINE, RECORD_START
 from lambdad.execution.log_lines import ApplicationFilter, LineBuffer, LogTail
 from lambdad.execution.sandbox import LogStream
 from lambdad.execution.telemetry_api.stream import TelemetryStream
@@ -33,7 +34,9 @@ class LogCapture:
         self._stream = stream
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._pipe = _Pipe(self._loop, lambda lines: self._keep("function", lines))
+        # Who writes newlines of records in this way marks the start of records too.
+        start = RECORD_START if stream.record_newline == RECORD_NEWLINE else b""
+        self._pipe = _Pipe(self._loop, lambda lines: self._keep("function", lines), record_start=start)
         self._extensions: _Pipe | None = None
         self.telemetry: TelemetryStream | None = None
         """Gets what is printed, too; None where nobody wants it."""
@@ -121,13 +124,15 @@ class _Pipe:
 
     __slots__ = ("_buffer", "_descriptor", "_keep", "_loop", "_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, keep: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, keep: Callable[[bytes], None], *, record_start: bytes = b""
+    ) -> None:
         """`keep` gets complete lines."""
         self._loop = loop
         self._keep = keep
         self._descriptor = -1
         self._waiting = bytearray(4)  # an int, for the kernel to fill in
-        self._buffer = LineBuffer()
+        self._buffer = LineBuffer(record_start=record_start)
 
     def attach(self, descriptor: int) -> None:
         self._descriptor = descriptor

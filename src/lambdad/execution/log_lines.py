@@ -374,17 +374,29 @@ def cut_tail(data: bytes, *, whole_records: bool = False) -> bytes:
 
 
 class LineBuffer:
-    """Puts what a pipe delivers together to complete lines; a line without end is cut at `limit` bytes."""
+    """Puts what a pipe delivers together to complete lines; a line without end is cut at `limit` bytes.
 
-    __slots__ = ("_limit", "_rest")
+    `record_start` is a byte with which records begin, if they do: a line that has begun is continued behind them.
+    """
 
-    def __init__(self, limit: int = 1_048_576 - 26) -> None:
+    __slots__ = ("_limit", "_record_start", "_rest")
+
+    def __init__(self, limit: int = 1_048_576 - 26, *, record_start: bytes = b"") -> None:
         self._limit = limit
+        self._record_start = record_start
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """The complete lines that this piece has brought, empty if none."""
         rest = self._rest
+        start = self._record_start
+        if start and (start in data or start in rest):
+            if not rest and data.startswith(start) and data.endswith(b"\n"):
+                lines = data[1:].replace(b"\n" + start, b"\n")
+                if start not in lines:  # nearly always: a record, or some
+                    return lines
+            data = self._continued(bytes(rest) + data)
+            rest.clear()
         if not rest and data.endswith(b"\n"):  # nearly always: runtimes write whole lines
             return data
         end = data.rfind(b"\n") + 1
@@ -403,6 +415,21 @@ class LineBuffer:
             del rest[:cut]
         return lines
 
+    def _continued(self, text: bytes) -> bytes:
+        """The text with records before the lines in which they came, if these are complete or have yet to end."""
+        *lines, last = text.split(b"\n")
+        moved = []
+        begun = b""
+        for line in lines:
+            before, start, record = line.partition(self._record_start)
+            begun += before
+            if start:
+                moved.append(record.replace(self._record_start, b""))
+            else:
+                moved.append(begun)
+                begun = b""
+        return b"\n".join([*moved, begun + last])
+
     def __bool__(self) -> bool:
         """Whether a line has begun."""
         return bool(self._rest)
@@ -411,6 +438,8 @@ class LineBuffer:
         """What has come since the last newline; the buffer is empty afterwards."""
         rest = bytes(self._rest)
         self._rest.clear()
+        if self._record_start and self._record_start in rest:  # the end of the record will not come any more
+            rest = rest.lstrip(self._record_start).replace(self._record_start, b"\n")
         return rest
 
 

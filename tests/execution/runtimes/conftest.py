@@ -105,6 +105,7 @@ class Scene:
                     break
                 answers.append(answer)
         output, _ = process.communicate(timeout=20)
+        output = output.replace(b"\xfe", b"")  # the start of a record
         return Played(answers, output.decode("utf-8", "surrogateescape"), process.returncode)
 
     def ask_awslambdaric(

@@ -2,7 +2,8 @@
  * console as log records: one line per call, with time, request id and level, in text or JSON.
  *
  * A record is one log event, and in the pipe a newline ends an event: newlines inside are written as a byte that occurs
- * in no UTF-8 text, and the server turns them back. Everything is written synchronously: what a function printed is in
+ * in no UTF-8 text, and the server turns them back. Another such byte stands before each record, so that it is an event
+ * of its own whatever was written before without a newline. Everything is written synchronously: what a function printed is in
  * the pipe before its answer is on the way.
  */
 
@@ -16,6 +17,7 @@ const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 const STDOUT = 1;
 const NEWLINE = 0x0a;
 const NEWLINE_IN_RECORD = 0xff;
+const RECORD_START = 0xfe;
 
 const current = { requestId: undefined, tenantId: undefined };
 let json = false;
@@ -80,7 +82,8 @@ function jsonRecord(level, message, rest) {
 }
 
 function writeRecord(record) {
-  let line = Buffer.from(`${record}\n`);
+  let line = Buffer.from(` ${record}\n`);
+  line[0] = RECORD_START;
   for (let at = line.indexOf(NEWLINE); at < line.length - 1; at = line.indexOf(NEWLINE, at + 1)) {
     line[at] = NEWLINE_IN_RECORD;
   }

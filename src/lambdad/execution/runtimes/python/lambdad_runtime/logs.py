@@ -1,7 +1,8 @@
 """The function's log: the root logger's handler, the formats, the lines about errors (awslambdaric).
 
 Everything goes to one pipe, standard output. A line there is one event, so a newline inside an event is written as a
-byte that occurs in no UTF-8 text; the server turns it back.
+byte that occurs in no UTF-8 text; the server turns it back. Another such byte stands at the start of each event, so
+that it is one of its own whatever was printed before without a newline.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 
 RECORD_NEWLINE = b"\xff"
 """Stands for a newline inside one event; the server knows it."""
+RECORD_START = b"\xfe"
 _OUTPUT = 1
 _JSON_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _NO_BREAK_SPACE = "\u00a0"
@@ -74,7 +76,7 @@ class Sink:
             data = data[:-1]
         if not self._stream.closed:
             self._stream.flush()
-        data = data.replace(b"\n", RECORD_NEWLINE) + b"\n"
+        data = RECORD_START + data.replace(b"\n", RECORD_NEWLINE) + b"\n"
         sent = os.write(_OUTPUT, data)
         while sent < len(data):
             data = data[sent:]
