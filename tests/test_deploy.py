@@ -15,10 +15,7 @@ from lambdad.cli.up import command as up
 UNIT = Path(__file__).parent.parent / "deploy" / "lambdad.service"
 BREAKING = (
     "PrivateUsers",
-    "ProcSubset",
     "ProtectControlGroups",
-    "ProtectHostname",
-    "ProtectProc",
     "RestrictNamespaces",
     "SystemCallFilter",
 )

@@ -30,6 +30,11 @@ def test_what_forbids_user_namespaces_is_named(machine: Machine, advice: str) ->
     assert "Operation not permitted" in obstacle.reason
 
 
+def test_a_unit_that_hides_parts_of_proc_is_named() -> None:
+    obstacle = of_user_namespaces(Failure(errno.EPERM, "mount /proc: Operation not permitted"), None, Machine())
+    assert "take ProtectKernelTunables= and ProtectKernelLogs= out" in obstacle.remedy
+
+
 def test_what_bubblewrap_said_is_told_too() -> None:
     obstacle = of_user_namespaces(REFUSED, Failure(1, "bwrap: setting up uid map\nmore"), Machine(has_bubblewrap=True))
     assert obstacle.reason.endswith("bwrap does not get them either (bwrap: setting up uid map)")

@@ -7,6 +7,7 @@ Runs on Python 3.8 and newer.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -97,7 +98,8 @@ def become_runtime(flags: int, seccomp: bytes, python_main: PythonMain | None) -
         namespaces = flags & messages.NAMESPACES
         if namespaces:
             syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC, "")
-            socket.sethostname("localhost")
+            with contextlib.suppress(OSError):  # a unit with ProtectHostname=yes refuses it
+                socket.sethostname("localhost")
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=TOLD) as sock:
             data, received = messages.receive(sock)
         if not data:

@@ -103,6 +103,12 @@ def of_user_namespaces(failure: Failure | None, bubblewrap: Failure | None, mach
             "--security-opt apparmor=unconfined --security-opt systempaths=unconfined, "
             "or start lambdad as the container's root, which gives T1 with a user for each environment"
         )
+    elif failure.text.startswith("mount /proc"):
+        # The kernel lets a user namespace mount its own only where nothing of the one that it sees is hidden.
+        remedy = (
+            "something hides a part of /proc: if lambdad is a service, take ProtectKernelTunables= and "
+            "ProtectKernelLogs= out of its unit"
+        )
     elif failure.number in (errno.ENOSYS, errno.EINVAL):
         remedy = "it needs Linux 5.12 or newer with user namespaces built in"
     elif not machine.has_bubblewrap:
