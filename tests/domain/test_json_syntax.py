@@ -111,6 +111,8 @@ def source(line: int, column: int) -> str:
         ),
         (b"5x", "Unexpected character ('x' (code 120)): Expected space separating root-level values", 2),
         (b"\xef\xbb\xbf{}", "Invalid UTF-8 start byte 0xbb", 3),
+        (b'"\xed\xa0\x80"', "Invalid UTF-8 start byte 0xed", 3),
+        (b'["\xc0\x80"]', "Invalid UTF-8 start byte 0xc0", 4),
     ],
 )
 def test_the_reason_and_the_position(body: bytes, text: str, column: int) -> None:
@@ -120,6 +122,12 @@ def test_the_reason_and_the_position(body: bytes, text: str, column: int) -> Non
 
 def test_lines_are_counted() -> None:
     assert explain(b'{\n "a": 1\n "b"').endswith(f"\n at {source(3, 2)}")
+
+
+@pytest.mark.parametrize("depth", [900, 980, 999, 1000])
+def test_nesting_up_to_the_bound_is_read_whoever_asks(depth: int) -> None:
+    assert is_json(b"[" * depth + b"]" * depth)
+    assert not is_json(b"[" * depth + b"]" * (depth - 1) + b"}")
 
 
 def test_nesting_is_bounded() -> None:

@@ -7,7 +7,8 @@ bytes where it wants a value, and gives the place behind what it has read, but o
 the place of that).
 
 Decided here: content after the first complete value is refused, although Jackson by default would not look at it; so
-is a byte order mark, which Jackson would pass over, because functions could not read it.
+are a byte order mark and what is not quite UTF-8 (halves of surrogate pairs), which Jackson would let pass, because
+functions could not read them.
 """
 
 from __future__ import annotations
@@ -65,20 +66,39 @@ def is_json(body: bytes) -> bool:
         except StopIteration:
             pass
         _decode(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return False
+    except RecursionError:  # how deep that is depends on who calls; the rule does not
+        return _refusal(body) is None
     return True
 
 
 def explain(body: bytes) -> str:
     """AWS's message for a body that `is_json` refuses."""
-    try:
-        _Walk(body).document()
-        text, position = "Unexpected end-of-input", len(body)  # the walk saw nothing wrong: be honest but brief
-    except _Refused as refused:
-        text, position = refused.text, refused.position
+    refusal = _refusal(body)
+    if refusal is not None:
+        text, position = refusal.text, refusal.position
+    else:
+        text, position = _not_utf8(body)
     prefix = "Could not parse request body into json: Could not parse payload into json: "
     return f"{prefix}{text}\n at {_location(body, position)}"
+
+
+def _refusal(body: bytes) -> _Refused | None:
+    try:
+        _Walk(body).document()
+    except _Refused as refused:
+        return refused
+    return None
+
+
+def _not_utf8(body: bytes) -> tuple[str, int]:
+    """Halves of surrogate pairs and too long forms of characters, which Jackson reads and functions could not."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"Invalid UTF-8 start byte 0x{body[error.start]:x}", error.start + 1
+    return "Unexpected end-of-input", len(body)  # nothing is wrong with it
 
 
 def _location(body: bytes, position: int) -> str:
