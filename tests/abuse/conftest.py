@@ -6,6 +6,7 @@ As root: T3, T1 with a user for each environment; and as another user T2, T1, T0
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -91,6 +92,20 @@ class Place:
                     continue
         return found
 
+    def below(self) -> list[int]:
+        """All processes of the server, however deep."""
+        return list(processes_below(self.server.process.pid))
+
+
+def processes_below(pid: int) -> Iterator[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return
+    for child in map(int, text.split()):
+        yield child
+        yield from processes_below(child)
+
 
 @dataclass
 class Function:
@@ -102,6 +117,14 @@ class Function:
     def call(self, event: Any = None) -> Answer:
         answer = self.place.server.client("lambda").invoke(FunctionName=self.name, Payload=json.dumps(event).encode())
         return Answer(json.loads(answer["Payload"].read()), answer.get("FunctionError"))
+
+    def call_with_log(self, event: Any = None) -> tuple[Answer, str]:
+        """The answer, and the end of the call's log."""
+        answer = self.place.server.client("lambda").invoke(
+            FunctionName=self.name, Payload=json.dumps(event).encode(), LogType="Tail"
+        )
+        log = base64.b64decode(answer["LogResult"]).decode(errors="replace")
+        return Answer(json.loads(answer["Payload"].read()), answer.get("FunctionError")), log
 
     def value(self, event: Any = None) -> Any:
         answer = self.call(event)

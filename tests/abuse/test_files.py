@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,23 @@ def handler(event, context):
     assert one.value("2") == "1"
     one.restart()
     assert one.value("3") is None
+
+
+@from_tier(0)
+def test_environments_of_one_function_do_not_share_tmp(place: Place) -> None:
+    source = """
+import os, tempfile, time
+def handler(event, context):
+    open(os.path.join(tempfile.gettempdir(), event), "w").close()
+    time.sleep(1)  # long enough for both to be at work
+    return [context.log_stream_name, [name for name in ("one", "two") if os.path.exists(
+        os.path.join(tempfile.gettempdir(), name))]]
+"""
+    function = place.function(source)
+    with ThreadPoolExecutor(2) as callers:
+        (stream, found), (other_stream, other_found) = callers.map(function.value, ("one", "two"))
+    assert stream != other_stream
+    assert (found, other_found) == (["one"], ["two"])
 
 
 @from_tier(1)
@@ -100,7 +118,10 @@ def handler(event, context):
     return found
 """
     )
-    found = spy.value([str(place.server.process.pid)])
+    victim = place.function("def handler(event, context):\n    return 1\n")
+    assert victim.value() == 1
+    # Of another function's process too: in namespaces of its own, there is no such process for the spy.
+    found = spy.value([str(place.server.process.pid), *map(str, place.below())])
     assert set(found.values()) <= REFUSED, found
 
 
@@ -132,7 +153,7 @@ import sys
 def handler(event, context):
     task = os.environ["LAMBDA_TASK_ROOT"]
     runtime = os.environ["LAMBDA_RUNTIME_DIR"]
-    places = [task, runtime, os.path.dirname(os.__file__), "/usr", "/etc", "/var/tmp", "/dev/shm", "/"]
+    places = [task, runtime, "/opt", os.path.dirname(os.__file__), "/usr", "/etc", "/var/tmp", "/dev/shm", "/"]
     found = {place: attempt(lambda: open(place + "/planted.py", "w").write("x")) for place in places}
     found["app"] = attempt(lambda: open(__file__, "a").write("\\n# changed"))
     found["remove"] = attempt(lambda: os.unlink(__file__))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import stat
+import zipfile
 
 import pytest
 
@@ -106,3 +109,37 @@ def handler(event, context):
 """
     statuses = place.function(source).value(place.server.endpoint)
     assert not [status for status in statuses if status < 400], statuses
+
+
+@from_tier(1)
+def test_calls_of_32_bit_programs_are_refused(place: Place) -> None:
+    if os.uname().machine != "x86_64":
+        pytest.skip("machine code of x86_64")
+    source = """
+import ctypes, mmap, os
+def handler(event, context):
+    # mov eax, 20 (getpid); int 0x80; ret
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(bytes.fromhex("b814000000cd80c3"))
+    call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if call() > 0 else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+    assert place.function(source).value() != 0
+
+
+@from_tier(1)
+def test_set_user_id_bits_of_an_archive_are_not_kept(place: Place) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writer:
+        writer.writestr(
+            "app.py", "import os\ndef handler(e, c):\n    return os.stat(os.path.dirname(__file__) + '/tool').st_mode\n"
+        )
+        tool = zipfile.ZipInfo("tool")
+        tool.external_attr = (stat.S_IFREG | 0o6755) << 16
+        writer.writestr(tool, "#!/bin/sh\nid -u\n")
+    mode = place.function("", Code={"ZipFile": archive.getvalue()}).value()
+    assert not mode & (stat.S_ISUID | stat.S_ISGID)
+    assert mode & stat.S_IXOTH

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from tests.abuse.conftest import Place, from_tier
@@ -45,3 +48,29 @@ def test_environments_have_random_numbers_of_their_own(place: Place) -> None:
     second = function.value()
     assert first[0] != second[0]
     assert first[1] != second[1]
+
+
+@from_tier(0)
+def test_options_of_node_reach_the_function_alone(place: Place) -> None:
+    if not os.path.exists("/usr/bin/node"):
+        pytest.skip("needs a Node.js that every user may run")
+    version = subprocess.run(["/usr/bin/node", "-v"], check=True, capture_output=True, text=True).stdout
+    code = {
+        "ZipFile": zipped(
+            {
+                "app.js": "exports.handler = async () => [globalThis.planted ?? null, process.execArgv.length]\n",
+                "plant.js": "globalThis.planted = 'yes'\n",
+            }
+        )
+    }
+    runtime = f"nodejs{version[1:].split('.')[0]}.x"
+    plain = place.function("", Runtime=runtime, Code=code)
+    before = plain.value()
+    assert before[0] is None
+    variables = {"NODE_OPTIONS": "--require /var/task/plant.js"}
+    planted = place.function("", Runtime=runtime, Code=code, Environment={"Variables": variables})
+    assert place.tier < 2 or planted.value()[0] == "yes"
+    planted.call()
+    assert plain.value() == before
+    plain.restart()
+    assert plain.value() == before
