@@ -55,6 +55,19 @@ def dropped(server: RunningServer) -> str:
     return request_id
 
 
+def test_an_event_that_is_nested_too_deep_for_its_destination_ends(start_server: StartServer) -> None:
+    server = start_server()
+    server.create_function("fine", "def handler(event, context):\n    return 1\n")
+    server.client("events").put_rule(Name="results", EventPattern='{"source": ["lambda"]}')
+    client = server.client("lambda")
+    bus = "arn:aws:events:us-east-1:000000000000:event-bus/default"
+    client.put_function_event_invoke_config(
+        FunctionName="fine", DestinationConfig={"OnSuccess": {"Destination": bus}}, MaximumRetryAttempts=0
+    )
+    answer = client.invoke(FunctionName="fine", InvocationType="Event", Payload=b"[" * 1000 + b"]" * 1000)
+    assert ended(server, answer["ResponseMetadata"]["RequestId"])["attempts"] == 1
+
+
 def test_the_life_of_a_dropped_event(start_server: StartServer) -> None:
     server = start_server()
     server.create_function("fails", FAILS)

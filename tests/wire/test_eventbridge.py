@@ -119,6 +119,17 @@ async def test_an_entry_that_is_refused(events: Any, members: dict[str, Any], co
     assert list(accepted) == ["EventId"]  # a bus that does not exist takes events too
 
 
+async def test_details_that_are_nested_too_deep(events: Any):
+    """How deep is too deep depends on the reader; there is an answer in any case, and no entry is half stored."""
+    await events.put_rule(Name="r", EventPattern='{"source": ["shop"], "detail": {"a": {"b": [1]}}}')
+    for depth in (*range(880, 1001, 8), 100_000):
+        detail = '{"a": ' + "[" * depth + "]" * depth + "}"
+        answer = await events.put_events(Entries=[an_entry(Detail=detail), an_entry()])
+        one, other = answer["Entries"]
+        assert "EventId" in one or one == {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+        assert "EventId" in other
+
+
 async def test_too_much_at_once(events: Any):
     code, message = await refusal(events.put_events(Entries=[an_entry()] * 11))
     assert code == "ValidationException"

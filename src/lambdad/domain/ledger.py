@@ -152,7 +152,7 @@ def _error(payload: bytes) -> tuple[str, str]:
         return "", ""
     try:
         members = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", ""
     if not isinstance(members, dict):
         return "", ""

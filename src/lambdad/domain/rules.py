@@ -191,6 +191,13 @@ class BusEvent:
         document: dict[str, Any] = json.loads(self.json)
         return document
 
+    def is_readable(self) -> bool:
+        """Whether it can be parsed: not when it is nested hundreds of levels deep."""
+        try:
+            return bool(self.document)
+        except RecursionError:
+            return False
+
 
 def event_time(moment: datetime) -> str:
     """`2026-01-31T12:00:00Z`"""

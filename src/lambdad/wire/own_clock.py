@@ -53,7 +53,7 @@ class ClockEndpoints:
 def _seconds(body: bytes) -> float:
     try:
         seconds = json.loads(body)["advance"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         seconds = None
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
     if not is_number or not 0 <= seconds <= LONGEST_JUMP_S:

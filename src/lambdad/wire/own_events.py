@@ -117,7 +117,7 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
 def _json_or_text(payload: bytes) -> Any:
     try:
         return json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return payload.decode("utf-8", "replace")
 
 

@@ -92,7 +92,7 @@ class KeyEndpoints:
 def _texts(body: bytes) -> dict[str, str]:
     try:
         given = json.loads(body) if body else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise InvalidRequestContent('The body must be {"label": "…", "account": "…"} or empty.')

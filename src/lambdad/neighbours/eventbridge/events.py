@@ -75,12 +75,12 @@ class EventIntake:
         good: list[tuple[BusAddress, BusEvent]] = []
         for entry in entries:
             error = _error_of(entry)
-            if error is None:
-                event = self._event(caller, entry)
+            event = self._event(caller, entry) if error is None else None
+            if event is not None and event.is_readable():
                 good.append((address_of(caller, entry.bus), event))
                 results.append(EntryResult(event_id=event.id))
             else:
-                results.append(error)
+                results.append(error or _MALFORMED_DETAIL)
         self._refused += len(entries) - len(good)
         if good:
             await self._store(caller, good)
@@ -121,6 +121,9 @@ class EventIntake:
         return {"accepted": self._accepted, "refused": self._refused}
 
 
+_MALFORMED_DETAIL = EntryResult(error_code="MalformedDetail", error_message="Detail is malformed.")
+
+
 def pattern_matches(pattern: str, event: str) -> bool:
     """Whether a pattern matches an event. Raises InvalidEventPatternException, and ValidationException for an event
     that is no event."""
@@ -147,7 +150,7 @@ def _error_of(entry: Entry) -> EntryResult | None:
     if entry.source.startswith("aws."):
         return EntryResult(error_code="NotAuthorizedForSourceException", error_message="Not authorized for the source.")
     if not _is_object(entry.detail):
-        return EntryResult(error_code="MalformedDetail", error_message="Detail is malformed.")
+        return _MALFORMED_DETAIL
     return None
 
 

@@ -32,7 +32,10 @@ class InvocationRecords:
             raise invalid(f"{arn} is not the ARN of an event bus.")
         if len(message.body) > MAX_REQUEST_BYTES:
             raise ServiceError("ValidationException", "Total size of the entries in the request is over the limit.")
-        return put_event_in(self._dispatcher, tx, address, self._event(arn, message))
+        event = self._event(arn, message)
+        if not event.is_readable():
+            raise ServiceError("MalformedDetail", "Detail is malformed.")
+        return put_event_in(self._dispatcher, tx, address, event)
 
     def _event(self, bus_arn: str, message: OutgoingMessage) -> BusEvent:
         kind = "Success" if message.is_success else "Failure"

@@ -197,7 +197,7 @@ def _parse_handle(handle: str) -> tuple[str, str]:
     try:
         document = json.loads(base64.b64decode(handle, validate=True))
         task_id, source_arn = document["taskId"], document["sourceArn"]
-    except (binascii.Error, ValueError, KeyError, TypeError):
+    except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
         raise error from None
     if not (isinstance(task_id, str) and isinstance(source_arn, str) and task_id.isascii() and source_arn.isascii()):
         raise error

@@ -372,6 +372,6 @@ def _client_context(encoded: str) -> str:
         text = base64.b64decode(encoded, validate=True).decode("utf-8")
         if not isinstance(json.loads(text), dict):
             raise ValueError
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         raise InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.") from None
     return text
