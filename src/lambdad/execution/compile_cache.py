@@ -148,7 +148,7 @@ class CompileCache:
             argv=(*way.options, "--experimental-vm-modules", "/var/runtime/compile.mjs", *modules),
             environ=catalog.common_environment(way.runtime),
             task_dir=str(way.task_dir),
-            layer_dirs=() if way.layer_dir is None else (str(way.layer_dir),),
+            opt_dir=str(way.layer_dir or ""),
             memory_mb=_MEMORY_MB,
             tmp_mb=_TMP_MB,
             frames_fd=frames_fd,

@@ -199,8 +199,8 @@ class Launcher:
         if boot.kind in ("python", "official") and interpreter is not None:
             self._bytecode.prepare_later(interpreter, module_directories(task_dir, layer_dir))
         compiled = self._compiled(self._way(version, interpreter, task_dir, layer_dir))
-        layer_dirs = () if layer_dir is None else (str(layer_dir),)
-        programs = self._programs(layer_dirs, extensions)
+        opt_dir = str(layer_dir or "")
+        programs = self._programs(opt_dir, extensions)
         has_own_network = self._has_own_network(version)
         can_be_prestarted = not programs and not has_own_network and environment_id not in self._ids
         shape = self._shape(version, interpreter) if can_be_prestarted else None
@@ -208,7 +208,7 @@ class Launcher:
         if shape is not None and self._prestarted is not None:
             listener = bound_listener()
             environ = self._variables(version, stream, address_of(listener), initialization_type)
-            code = BoundCode(environment_id, str(task_dir), layer_dirs, environ | compiled)
+            code = BoundCode(environment_id, str(task_dir), opt_dir, environ | compiled)
             if (booted := await _bound(self._prestarted, shape, code, listener, events, extensions)) is not None:
                 return booted
         ends = _Ends()
@@ -235,7 +235,7 @@ class Launcher:
                 runtime_files=await self._client_of(boot, interpreter),
                 environ=environ | compiled,
                 task_dir=str(task_dir),
-                layer_dirs=layer_dirs,
+                opt_dir=opt_dir,
                 memory_mb=version.memory_mb,
                 tmp_mb=version.ephemeral_mb,
                 frames_fd=ends.frames.fileno() if ends.frames else None,
@@ -304,11 +304,11 @@ class Launcher:
         )
 
     @staticmethod
-    def _programs(layer_dirs: tuple[str, ...], extensions: ExtensionSession) -> tuple[str, ...]:
+    def _programs(opt_dir: str, extensions: ExtensionSession) -> tuple[str, ...]:
         """The external extensions to be started, as they are seen inside."""
-        if not layer_dirs:
+        if not opt_dir:
             return ()
-        names = external_extensions(layer_dirs)
+        names = external_extensions(opt_dir)
         if len(names) > MAX_EXTENSIONS:
             raise LaunchFailed(
                 f"{len(names)} extensions in {DIRECTORY}; the limit is {MAX_EXTENSIONS}", "Extension.LaunchError"

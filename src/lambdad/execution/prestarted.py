@@ -72,7 +72,7 @@ class BoundCode:
 
     environment_id: str
     task_dir: str
-    layer_dirs: tuple[str, ...]
+    opt_dir: str
     environ: Mapping[str, str]
 
 
@@ -175,7 +175,7 @@ class PrestartedRuntimes:
         if waiting is None:
             return None
         try:
-            await self._spawner.bind(waiting.process, code.environment_id, code.task_dir, code.layer_dirs)
+            await self._spawner.bind(waiting.process, code.environment_id, code.task_dir, code.opt_dir)
             frame = frames.bind_frame(code.environ)
             # It has read everything that came before, that is nothing, so there is room.
             if waiting.channel.send(frame) != len(frame):

@@ -35,10 +35,10 @@ async def waiting(bench: Bench) -> Runtime:
     )
 
 
-async def bound(bench: Bench, source: str, *, layers: tuple[str, ...] = (), **files: str) -> Runtime:
+async def bound(bench: Bench, source: str, *, opt_dir: str = "", **files: str) -> Runtime:
     runtime = await waiting(bench)
     code = bench.code(index__mjs=source, **files)
-    await bench.client.bind(runtime.process, os.urandom(16).hex(), code, layers)
+    await bench.client.bind(runtime.process, os.urandom(16).hex(), code, opt_dir)
     runtime.send(bind_frame(VARIABLES))
     return await runtime.ready()
 
@@ -67,7 +67,7 @@ export const handler = async () => ({
 """
     layer = bench.code()
     (Path(layer) / "file").write_text("of the layer")
-    answer = await call(await bound(bench, source, layers=(layer,), other__txt=""))
+    answer = await call(await bound(bench, source, opt_dir=layer, other__txt=""))
     assert answer["cwd"] == "/var/task"
     assert answer["files"] == ["index.mjs", "other.txt"]
     assert answer["layer"] == "of the layer"

@@ -67,7 +67,7 @@ async def launched(bench: Bench, way: Way, **environ: str) -> Runtime:
         interpreter=way.interpreter.path,
         argv=(*way.options, "/var/runtime/index.mjs"),
         task_dir=str(way.task_dir),
-        layer_dirs=(str(way.layer_dir),) if way.layer_dir else (),
+        opt_dir=str(way.layer_dir or ""),
         memory_mb=MEMORY_MB,
         environ={
             **catalog.common_environment(way.runtime),

@@ -55,7 +55,7 @@ def handler(event, context):
     return found
 """
     layer = bench.code(layer__txt="x")
-    found = await (await bench.start(source, layer_dirs=(layer,))).invoke()
+    found = await (await bench.start(source, opt_dir=layer)).invoke()
     assert set(found.values()) <= {"EROFS", "EACCES"}
 
 
@@ -230,7 +230,7 @@ async def test_a_layer_that_brings_boto3_wins(make_bench: MakeBench) -> None:
     (Path(layer) / "python" / "boto3" / "__init__.py").write_text("__version__ = 'layer'\n")
     await bench.client.prepare(bench.python, sdk=True)
     source = "import boto3\ndef handler(event, context):\n    return boto3.__version__\n"
-    runtime = await bench.start(source, layer_dirs=(layer,))
+    runtime = await bench.start(source, opt_dir=layer)
     assert await runtime.invoke() == "layer"
 
 

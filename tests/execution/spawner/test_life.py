@@ -283,18 +283,16 @@ async def test_the_end_of_the_spawner_is_told(make_bench: MakeBench, isolation: 
         await bench.launch(ECHO)
 
 
-async def test_layers_lie_over_each_other(any_bench: Bench) -> None:
-    layers = []
-    for number in (1, 2):
-        layer = Path(any_bench.code())
-        package = layer / "python"
-        package.mkdir()
-        (package / f"only_{number}.py").write_text(f"value = {number}\n")
-        (package / "both.py").write_text(f"value = {number}\n")
-        layers.append(str(layer))
-    source = "import only_1, only_2, both\ndef handler(e, c):\n    return [only_1.value, only_2.value, both.value]\n"
-    runtime = await any_bench.start(source, layer_dirs=tuple(layers))
-    assert await runtime.invoke() == [1, 2, 2]
+async def test_layers_are_searched_after_the_code(any_bench: Bench) -> None:
+    layer = Path(any_bench.code())
+    packages = layer / "python"
+    packages.mkdir()
+    for name in ("only", "both"):
+        (packages / f"{name}.py").write_text("value = 'of the layer'\n")
+    source = "import only, both\ndef handler(event, context):\n    return [only.value, both.value]\n"
+    code = any_bench.code(source, both__py="value = 'of the code'\n")
+    runtime = await any_bench.start(task_dir=code, opt_dir=str(layer))
+    assert await runtime.invoke() == ["of the layer", "of the code"]
 
 
 def processes_with(argument: str) -> list[int]:

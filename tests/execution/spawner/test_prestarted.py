@@ -46,7 +46,7 @@ class World:
         self.code = bench.code(index__mjs="export const handler = async () => 1;")
 
     async def take(self, shape: Shape = SHAPE) -> Waiting | None:
-        code = BoundCode(os.urandom(16).hex(), self.code, (), VARIABLES)
+        code = BoundCode(os.urandom(16).hex(), self.code, "", VARIABLES)
         return await self.runtimes.bound(shape, code)
 
     @property
@@ -94,7 +94,7 @@ async def test_one_that_died_meanwhile_is_not_given_to_anybody(world: World) -> 
 async def test_one_that_cannot_be_bound_is_not_used(world: World) -> None:
     world.runtimes.want(SHAPE)
     await world.runtimes.wait_filled()
-    code = BoundCode(os.urandom(16).hex(), "/does/not/exist", (), VARIABLES)
+    code = BoundCode(os.urandom(16).hex(), "/does/not/exist", "", VARIABLES)
     assert await world.runtimes.bound(SHAPE, code) is None
 
 

@@ -8,20 +8,14 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=1024)  # layers never change; each cold start asks
-def external_extensions(layer_dirs: tuple[str, ...]) -> tuple[str, ...]:
-    """File names in /opt/extensions that are to be started, sorted: executable files directly in it.
-
-    Later layers lie over earlier ones, so a file there decides for its name (AWS Lambda developer guide).
-    """
-    found: dict[str, bool] = {}
-    for layer in layer_dirs:
-        try:
-            entries = list(os.scandir(f"{layer}/extensions"))
-        except OSError:
-            continue
-        for entry in entries:
-            found[entry.name] = _is_program(entry)
-    return tuple(sorted(name for name, is_program in found.items() if is_program))
+def external_extensions(opt_dir: str) -> tuple[str, ...]:
+    """File names in /opt/extensions that are to be started, sorted: executable files directly in it (AWS Lambda
+    developer guide). `opt_dir` is where the merged layers lie."""
+    try:
+        with os.scandir(f"{opt_dir}/extensions") as entries:
+            return tuple(sorted(entry.name for entry in entries if _is_program(entry)))
+    except OSError:
+        return ()
 
 
 def _is_program(entry: os.DirEntry[str]) -> bool:

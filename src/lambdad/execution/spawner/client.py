@@ -80,7 +80,7 @@ class LaunchPlan:
     task_dir: str
     """Host directory of the unpacked code. It and what is in it must be readable for everyone (0755, 0644), as on
     AWS; the directories above need not be. Empty, with namespaces: the runtime starts without code, see `bind`."""
-    layer_dirs: tuple[str, ...] = ()
+    opt_dir: str = ""
     """Host directories of the layers, in order: later ones win."""
     memory_mb: int
     tmp_mb: int = 512
@@ -359,15 +359,13 @@ class SpawnerClient:
             raise ValueError("an environment is reused under its own id")
         return await self._ask_to_launch(plan)  # type: ignore[no-any-return]
 
-    async def bind(
-        self, process: EnvironmentProcess, environment_id: str, task_dir: str, layer_dirs: tuple[str, ...] = ()
-    ) -> None:
+    async def bind(self, process: EnvironmentProcess, environment_id: str, task_dir: str, opt_dir: str = "") -> None:
         """Gives an environment that was launched without code its code, and the id that it has from now on.
 
         Raises LaunchError; nothing is left of the environment then.
         """
         waiting_id, process.environment_id = process.environment_id, environment_id
-        reason = await self._ask(messages.BIND, waiting_id, environment_id, task_dir, layer_dirs)
+        reason = await self._ask(messages.BIND, waiting_id, environment_id, task_dir, opt_dir)
         if reason:
             process.environment_id = waiting_id
             process.release()
@@ -445,7 +443,7 @@ class SpawnerClient:
             plan.argv,
             [f"{name}={value}" for name, value in plan.environ.items()],
             plan.task_dir,
-            plan.layer_dirs,
+            plan.opt_dir,
             plan.memory_mb,
             plan.tmp_mb,
             plan.extensions,

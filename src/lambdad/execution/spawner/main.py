@@ -291,16 +291,16 @@ class Spawner:
         if plan.task_dir:
             flags |= messages.HAS_TASK
             opened.append(self._plans.open_code(plan.task_dir))
-        if plan.layer_dirs:
+        if plan.opt_dir:
             flags |= messages.HAS_LAYERS
-            opened.append(self._plans.open_layers(plan.layer_dirs, self._ground.place / "layers"))
+            opened.append(self._plans.open_code(plan.opt_dir))
         opened.append(environment.open_tmp())
         if plan.sandbox_address:
             flags |= messages.HAS_HOSTS
             opened.append(environment.open_hosts(self._ground.place / "hosts", plan.sandbox_address))
         return flags
 
-    def _bind(self, sequence: int, environment_id: str, bound_id: str, task_dir: str, layer_dirs: list[str]) -> None:
+    def _bind(self, sequence: int, environment_id: str, bound_id: str, task_dir: str, opt_dir: str) -> None:
         """Gives an environment that waits for its function the function's code, and the id that it has from now on."""
         environment = self._environments.get(environment_id)
         run = environment.run if environment is not None else None
@@ -312,9 +312,9 @@ class Spawner:
         opened: list[int] = []
         try:
             opened.append(self._plans.open_code(task_dir))
-            if layer_dirs:
-                opened.append(self._plans.open_layers(layer_dirs, self._ground.place / "layers"))
-            flags = messages.HAS_TASK | (messages.HAS_LAYERS if layer_dirs else 0)
+            if opt_dir:
+                opened.append(self._plans.open_code(opt_dir))
+            flags = messages.HAS_TASK | (messages.HAS_LAYERS if opt_dir else 0)
             messages.send(run.status, messages.encode(messages.ATTACH, flags), opened)
         except OSError as error:
             run.attach_failure = str(error)
@@ -505,7 +505,6 @@ class Spawner:
         if not self._namespaces:
             self._reap()
         self._alarms.close()
-        self._plans.close()
         self._ground.clear_away()
 
 

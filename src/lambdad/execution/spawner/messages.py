@@ -80,11 +80,11 @@ UNBOUND = 8192
 
 FORMS = {
     # An empty task dir leaves the environment without code until it is bound.
-    # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, layer dirs, memory MB, tmp MB,
-    # extensions (programs as seen inside), their environ, address of sandbox.localdomain (empty: 127.0.0.1),
-    # what else is shown in /var/runtime, whether it has its own network;
+    # sequence, environment id, kind, interpreter, argv, environ (NAME=value), task dir, directory of the layers,
+    # memory MB, tmp MB, extensions (programs as seen inside), their environ, address of
+    # sandbox.localdomain (empty: 127.0.0.1), what else is shown in /var/runtime, whether it has its own network;
     # descriptors: output, frames if there are any, output of extensions if there are any
-    LAUNCH: "isssllsliillsli",
+    LAUNCH: "isssllssiillsli",
     KILL: "s",  # environment id
     RELEASE: "s",  # environment id
     PREPARE: "issi",  # sequence, kind, interpreter, whether with boto3
@@ -93,7 +93,7 @@ FORMS = {
     FREEZE: "s",  # environment id; only where LAUNCHED told of no freezer
     THAW: "s",  # environment id
     INIT_OVER: "s",  # environment id; only where CPU time is limited by a quota
-    BIND: "isssl",  # sequence, environment id, its id from now on, task dir, layer dirs
+    BIND: "issss",  # sequence, environment id, its id from now on, task dir, directory of the layers
     # sequence, pid, environment id, uid as the server sees it (0: none of its own), version of the freezer (0: none),
     # whether it has its own network; descriptors: the memory high-water mark, the listener in that network, the
     # freezer's control file, the latter two if there are any

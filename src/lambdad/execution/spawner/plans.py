@@ -86,7 +86,8 @@ class Plan:
     argv: list[str]
     environ: list[str]
     task_dir: str
-    layer_dirs: list[str]
+    opt_dir: str
+    """The layers, merged; empty without any."""
     memory_mb: int
     tmp_mb: int
     extensions: list[str]
@@ -136,8 +137,7 @@ class Plans:
         self._settings = settings
         self._reach = reach
         self._portable_runtime = portable_runtime
-        self._codes: OrderedDict[tuple[str, ...], _Code] = OrderedDict()
-        self._layers: dict[tuple[str, ...], Path] = {}
+        self._codes: OrderedDict[tuple[str, str], _Code] = OrderedDict()
 
     def zygote_kind(self, runtime_kind: str, interpreter: str, *, with_sdk: bool = False) -> ZygoteKind:
         """The zygote that serves a plain function of this kind."""
@@ -194,7 +194,7 @@ class Plans:
         return kind if code.names.isdisjoint(modules) else bare
 
     def _look_into(self, plan: Plan) -> _Code:
-        key = (plan.task_dir, *plan.layer_dirs)
+        key = (plan.task_dir, plan.opt_dir)
         code = self._codes.get(key)
         if code is None:
             code = self._codes[key] = _examine(plan)
@@ -202,29 +202,10 @@ class Plans:
                 self._codes.popitem(last=False)
         return code
 
-    # --- code and layers ---
-
-    def open_code(self, directory: str) -> int:
-        """A detached read-only mount of a function's code."""
+    @staticmethod
+    def open_code(directory: str) -> int:
+        """A detached read-only mount of a function's code, or of its layers."""
         return syscalls.open_tree(directory, _CODE_ATTRIBUTES)
-
-    def open_layers(self, directories: list[str], place: Path) -> int:
-        """A detached read-only mount of the layers, later ones over earlier ones."""
-        if len(directories) == 1:
-            return syscalls.open_tree(directories[0], _CODE_ATTRIBUTES)
-        key = tuple(directories)
-        merged = self._layers.get(key)
-        if merged is None:
-            merged = place / str(len(self._layers))
-            merged.mkdir(parents=True)
-            lower = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in reversed(directories))
-            syscalls.mount("layers", str(merged), "overlay", syscalls.MS_RDONLY, f"lowerdir={lower}")
-            self._layers[key] = merged
-        return syscalls.open_tree(str(merged), _CODE_ATTRIBUTES)
-
-    def close(self) -> None:
-        for merged in self._layers.values():
-            syscalls.unmount(str(merged))
 
     # --- the portable tier ---
 
@@ -232,18 +213,18 @@ class Plans:
         """Without a root of its own, an environment's files are where the host has them."""
         reach = self._reach
         variables = dict(item.partition("=")[::2] for item in plan.environ)
-        task_dir, layer_dirs, runtime_place = plan.task_dir, plan.layer_dirs, self._settings.node_runtime_dir
+        task_dir, opt_dir, runtime_place = plan.task_dir, plan.opt_dir, self._settings.node_runtime_dir
         if reach is not None:
             reach.check_interpreter(plan.interpreter)
             task_dir = reach.shown(task_dir, plan.environment_id)
-            layer_dirs = [reach.shown(path, plan.environment_id) for path in layer_dirs]
+            opt_dir = reach.shown(opt_dir, plan.environment_id) if opt_dir else ""
             runtime_place = reach.shown(runtime_place) if runtime_place else ""
         if plan.interpreter and _is_python(plan.interpreter):
             runtime_place = self._portable_runtime(plan.interpreter, tuple(plan.runtime_files))
         prefix = os.path.dirname(os.path.dirname(os.path.realpath(plan.interpreter))) if plan.interpreter else ""
         moved = {"/var/task": task_dir, "/var/runtime": runtime_place}
-        if layer_dirs:
-            moved["/opt"] = layer_dirs[-1]
+        if opt_dir:
+            moved["/opt"] = opt_dir
         if prefix:
             moved["/var/lang"] = prefix
         order.argv = [_moved(text, moved) for text in order.argv]
@@ -257,12 +238,12 @@ class Plans:
                 variables[name] = ":".join(_moved(part, moved) for part in variables[name].split(":"))
         if plan.runtime_kind == "python":
             places = [f"{task_dir}=/var/task", f"{prefix}=/var/lang", f"{runtime_place}=/var/runtime"]
-            places += [f"{path}=/opt" for path in layer_dirs]
+            places += [f"{opt_dir}=/opt"] if opt_dir else []
             variables["_LAMBDAD_PLACES"] = "\n".join(places)
-        elif plan.runtime_kind == "official" and layer_dirs:
-            variables["_LAMBDAD_LAYERS"] = ":".join(reversed(layer_dirs))
+        elif plan.runtime_kind == "official" and opt_dir:
+            variables["_LAMBDAD_OPT"] = opt_dir
         order.environ = [f"{name}={value}" for name, value in variables.items()]
-        order.extensions = [_extension_outside(layer_dirs, program) for program in plan.extensions]
+        order.extensions = [_moved(program, moved) for program in plan.extensions]
         theirs = dict(item.partition("=")[::2] for item in plan.extension_environ)
         theirs |= {name: variables[name] for name in ("PWD", "TMPDIR", *_SEARCHED) if name in variables}
         order.extension_environ = [f"{name}={value}" for name, value in theirs.items()]
@@ -272,7 +253,7 @@ class Plans:
                 *interpreter_paths(plan.interpreter, is_python=_is_python(plan.interpreter)),
                 *self._runtime_files(runtime_place),
                 task_dir,
-                *layer_dirs,
+                *([opt_dir] if opt_dir else []),
             ]
             order.writable = [*reach.system.writable, str(environment.tmp)]
 
@@ -290,13 +271,6 @@ def _moved(text: str, moved: dict[str, str]) -> str:
         if text == shown or text.startswith(shown + "/"):
             return real + text[len(shown) :]
     return text
-
-
-def _extension_outside(layer_dirs: list[str], program: str) -> str:
-    """Where an extension of /opt is on the host: in the last layer that has it."""
-    below = program[len("/opt") :]
-    found = [layer + below for layer in layer_dirs if os.path.exists(layer + below)]
-    return found[-1] if found else program
 
 
 def _is_python(interpreter: str) -> bool:
@@ -319,7 +293,7 @@ def _find_bootstrap(plan: Plan) -> str:
     """The path of the custom runtime's entry point inside the environment (AWS Lambda developer guide)."""
     if os.path.isfile(f"{plan.task_dir}/bootstrap"):
         return BOOTSTRAPS[0]
-    if any(os.path.isfile(f"{path}/bootstrap") for path in plan.layer_dirs):
+    if plan.opt_dir and os.path.isfile(f"{plan.opt_dir}/bootstrap"):
         return BOOTSTRAPS[1]
     raise NoEntryPoint(errno.ENOENT, BOOTSTRAPS[0])
 
@@ -327,9 +301,9 @@ def _find_bootstrap(plan: Plan) -> str:
 def _examine(plan: Plan) -> _Code:
     """The top-level names that the function's code and layers bring, and whether the code speaks of boto3."""
     places = [plan.task_dir]
-    for layer in plan.layer_dirs:
-        places.append(f"{layer}/python")
-        places += [str(path) for path in Path(layer).glob("python/lib/python3.*/site-packages")]
+    if plan.opt_dir:
+        places.append(f"{plan.opt_dir}/python")
+        places += [str(path) for path in Path(plan.opt_dir).glob("python/lib/python3.*/site-packages")]
     names: set[str] = set()
     for place in places:
         try:

@@ -8,13 +8,13 @@ import sys
 def main() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     task = os.environ["LAMBDA_TASK_ROOT"]
-    layers = os.environ.pop("_LAMBDAD_LAYERS", "/opt").split(":")
+    opt = os.environ.pop("_LAMBDAD_OPT", "/opt")
     version = "python%d.%d" % sys.version_info[:2]  # noqa: UP031 - also on old Pythons
     own = [path for path in sys.path if path not in (here, "")]
     sys.path[:] = [
         task,
-        *(f"{layer}/python/lib/{version}/site-packages" for layer in layers),
-        *(f"{layer}/python" for layer in layers),
+        f"{opt}/python/lib/{version}/site-packages",
+        f"{opt}/python",
         here,
         *own,
     ]

@@ -17,7 +17,7 @@ from . import channel, context, faults, handlers, logs, marshalling, snapshots
 
 _FRAMES_VARIABLE = "_LAMBDAD_FRAMES_FD"
 _PLACES_VARIABLE = "_LAMBDAD_PLACES"
-"""Set only without mount namespaces: `real=shown` pairs of directories, and layers as `/opt` entries, by newlines."""
+"""Set only without mount namespaces: `real=shown` pairs of directories, by newlines."""
 _TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
 
 
@@ -82,11 +82,11 @@ def _flush() -> None:
 def _run() -> int:
     """Init and the loop; returns only when init failed."""
     link = channel.Channel(int(os.environ.pop(_FRAMES_VARIABLE)))
-    layers = _read_places(os.environ.pop(_PLACES_VARIABLE, ""))
+    opt = _read_places(os.environ.pop(_PLACES_VARIABLE, ""))
     for stream in (sys.stdout, sys.stderr):
         # Lines must be in the pipe even if the function is killed in the middle of a call.
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    _set_search_path(layers)
+    _set_search_path(opt)
     encoder = marshalling.Encoder(marshalling.writes_plain_text(os.environ.get("AWS_EXECUTION_ENV", "")))
     logs.set_up()
     try:
@@ -169,18 +169,18 @@ def _serve(link: channel.Channel, handler: handlers.Handler, encoder: marshallin
         response, text, body = None, None, b""  # nothing large is kept until the next call
 
 
-def _read_places(text: str) -> list[str]:
-    """Learns where things really lie; returns the directories that stand for /opt."""
-    layers = []
+def _read_places(text: str) -> str:
+    """Learns where things really lie; returns the directory that stands for /opt."""
+    opt = "/opt"
     for line in filter(None, text.split("\n")):
         real, _, shown = line.partition("=")
         if shown == "/opt":
-            layers.append(real)
+            opt = real
         faults.places.add(real, shown)
-    return layers or ["/opt"]
+    return opt
 
 
-def _set_search_path(layers: list[str]) -> None:
+def _set_search_path(opt: str) -> None:
     """sys.path as functions know it: code, layers, standard library, the runtime's own packages last.
 
     The code comes first, so that a vendored boto3 wins over the runtime's (AWS Lambda developer guide).
@@ -188,9 +188,7 @@ def _set_search_path(layers: list[str]) -> None:
     runtime_place = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     task_root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    first = [task_root]
-    for layer in reversed(layers):
-        first += [layer + "/python/lib/" + version + "/site-packages", layer + "/python"]
+    first = [task_root, opt + "/python/lib/" + version + "/site-packages", opt + "/python"]
     rest = [place for place in sys.path if place not in ("", runtime_place) and place not in first]
     sys.path[:] = [*first, *rest, runtime_place]
     sys.argv = [runtime_place + "/bootstrap.py"]
