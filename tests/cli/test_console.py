@@ -60,6 +60,13 @@ def test_an_error_is_named_as_the_caller_sees_it(capsys):
     assert "error ValueError" in printed(capsys, lambda _, telemetry: telemetry.attempt_finished[0](finished(outcome)))
 
 
+@pytest.mark.parametrize("payload", [b"no JSON", b"[]", b'{"errorType": 5}', b"[" * 100_000])
+def test_an_error_in_a_form_of_its_own_is_named_by_its_declared_type(capsys, payload):
+    outcome = Outcome(payload=payload, ending=Ending.ERROR, error_type="Runtime.Unknown")
+    text = printed(capsys, lambda _, telemetry: telemetry.attempt_finished[0](finished(outcome)))
+    assert "error Runtime.Unknown" in text
+
+
 def test_a_throttled_call_names_its_reason(capsys):
     event = AttemptThrottled(
         request_id="id-2",

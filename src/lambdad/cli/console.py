@@ -184,7 +184,7 @@ def _error_type(outcome: Outcome) -> str:
     """As the caller sees it; `outcome.error_type` is Lambda's coarser word for it."""
     try:
         told = json.loads(outcome.payload)["errorType"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return outcome.error_type
     return told if isinstance(told, str) else outcome.error_type
 

@@ -47,6 +47,6 @@ def error_body(request: Request) -> bytes:
     try:
         posted = json.loads(request.body)
         error = {key: posted[key] for key in ("errorMessage", "errorType", "stackTrace") if key in posted}
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return request.body
     return json.dumps(error, separators=(",", ":"), ensure_ascii=False).encode()
