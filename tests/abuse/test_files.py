@@ -106,7 +106,7 @@ def test_links_of_proc_do_not_lead_out(place: Place) -> None:
         + """
 def handler(event, context):
     found = {}
-    for pid in [str(os.getppid()), "1", *event]:
+    for pid in {str(os.getppid()), "1", *event} - {str(os.getpid())}:
         for name in ("environ", "mem", "maps"):
             found[pid + name] = attempt(lambda: open(f"/proc/{pid}/{name}", "rb").read(1))
         for name in ("root", "cwd"):

@@ -67,6 +67,8 @@ def handler(event, context):
     buffer = ctypes.create_string_buffer(8)
     here = Piece(ctypes.cast(buffer, ctypes.c_void_p), 8)
     for pid, address in event:
+        if pid in (os.getpid(), os.getppid()):
+            continue  # forked ahead of need, this may have been somebody else's when the numbers were taken
         there = Piece(address, 8)
         found[f"signal {pid}"] = attempt(pid, signal.SIGTERM)
         found[f"ptrace {pid}"] = call(ptrace, 16, pid, 0, 0)
@@ -80,7 +82,7 @@ def handler(event, context):
     # In a namespace of processes these numbers mean nobody; small ones are left out, which may be the spy's own.
     pids = [pid for pid in (place.server.process.pid, *place.below()) if pid > 100]
     found = place.function(source).value([[pid, _readable_address(pid)] for pid in pids])
-    assert len(found) == 4 * len(pids)
+    assert len(found) >= 4 * (len(pids) - 2)
     assert set(found.values()) <= {"EPERM", "ESRCH", "EACCES", "ENOSYS"}, found
     assert place.server.process.poll() is None
     assert victim.value() == before
@@ -247,28 +249,27 @@ def handler(event, context):
     return 1
 """
     function = place.function(source)
-    others = set(place.below())
     assert function.value(True) == 1
-    own = [pid for pid in place.below() if pid not in others]
-    assert own
     end = time.monotonic() + 5
-    while not _stands_still(own, _ticks(own)):
+    while not _stand_still(place):
         assert time.monotonic() < end, "it goes on"
     assert function.value(False) == 1
 
 
-def _stands_still(pids: list[int], before: int) -> bool:
-    """For a quarter of a second, in which a thread that spins takes 25 ticks."""
+def _stand_still(place: Place) -> bool:
+    """All but server and spawner, for a quarter of a second, in which a thread that spins takes 25 ticks."""
+    before = _ticks(place)
     time.sleep(0.25)
-    return _ticks(pids) - before <= 1
+    after = _ticks(place)
+    return sum(after[pid] - ticks for pid, ticks in before.items() if pid in after) <= 1
 
 
-def _ticks(pids: list[int]) -> int:
-    total = 0
-    for pid in pids:
+def _ticks(place: Place) -> dict[int, int]:
+    found = {}
+    for pid in place.below()[1:]:
         try:
             text = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             continue
-        total += sum(map(int, text[text.rindex(")") + 2 :].split()[11:13]))
-    return total
+        found[pid] = sum(map(int, text[text.rindex(")") + 2 :].split()[11:13]))
+    return found
