@@ -220,14 +220,24 @@ class Forks:
             del self._fill_at[zygote]
             reserve = self._reserves[zygote]
             while len(reserve) < self._settings.reserve and self._zygotes.get(zygote.kind) is zygote:
-                try:
-                    run = self.fork(self._environments.make(), zygote)
-                except OSError:  # the machine has no more to give; whoever needs one is told why
+                if (run := self._fork_ahead(zygote)) is None:
                     return
                 if self._zygotes.get(zygote.kind) is not zygote:
                     run.kill()  # that was its last one, and it is not to be kept for a function that may never come
                     return
                 reserve.append(run)
+
+    def _fork_ahead(self, zygote: ZygoteProcess) -> Run | None:
+        """None when the machine has no more to give; whoever needs an environment is told why."""
+        try:
+            environment = self._environments.make()
+        except OSError:
+            return None
+        try:
+            return self.fork(environment, zygote)
+        except OSError:
+            self._environments.remove(environment)
+            return None
 
     def _discard(self, zygote: ZygoteProcess) -> None:
         for run in self._reserves[zygote]:
