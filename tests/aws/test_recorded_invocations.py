@@ -164,16 +164,6 @@ def test_tmp_outlives_a_timeout_and_globals_do_not(client: Any, replay: Callable
         recording.check(step, invoke(client, function, event))
 
 
-def test_a_segmentation_fault_of_a_module(client: Any, deploy: Callable[..., str]) -> None:
-    recording = Recording.find("TestLambdaErrors::test_lambda_runtime_exit_segfault")
-    expected = recording.steps["invocation_error"]["Payload"]
-    expected["errorMessage"] = expected["errorMessage"].replace("30.00", "1.00")
-    code = "import ctypes\nctypes.string_at(0)\ndef handler(event, context):\n    pass\n"
-    function = deploy({"handler.py": code}, Handler="handler.handler", Timeout=1)
-    recording.check("invocation_error", invoke(client, function))
-    assert client.invoke(FunctionName=function)["FunctionError"] == "Unhandled"
-
-
 def test_an_exception(client: Any, deploy: Callable[..., str]) -> None:
     recording = Recording.find("TestLambdaErrors::test_lambda_handler_error")
     code = 'def handler(event, context):\n    raise Exception("Handler fails")\n'

@@ -8,14 +8,12 @@ How AWS treats failures, and so does this (AWS: recorded 2024 to 2025; developer
 - Init that fails or passes 10 s is logged, and run once more inside the invocation, under the function's timeout.
 - After a timeout, an exit or a crash the process is replaced and the environment stays: its /tmp, its log stream. The
   next invocation runs init inside its own Duration; there is no INIT_START line and no Init Duration.
-- A segmentation fault while a Python module loads inside the invocation is answered by the timeout.
 - An error that the runtime reports is an answer: the environment stays warm.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from typing import Protocol
 
@@ -477,17 +475,12 @@ class Environment:
         self._accounts.saw_peak(end.peak_kib)
         error_type = "Runtime.OutOfMemory" if end.oom_killed else "Runtime.ExitError"
         # Out of memory is told in the log only: the caller reads "signal: killed" (AWS: log of 2026).
-        number = 9 if end.oom_killed else end.signal
+        signal = 9 if end.oom_killed else end.signal
         boot = self._boot
-        is_starting = self.state is State.STARTING
-        is_python = (self.version.runtime or "").startswith("python")
-        if is_starting and self._suppressed and is_python and end.signal == signal.SIGSEGV:
-            # AWS does not see it, and waits until the function's timeout (AWS: recorded 2025-11, a module of Python).
-            return
-        if is_starting and boot is not None and boot.init_error is not None:
+        if self.state is State.STARTING and boot is not None and boot.init_error is not None:
             self._init_broke(*boot.init_error)
         else:
-            self._environment_failed(error_type, failures.exit_reason(end.status, number), "Runtime.ExitError")
+            self._environment_failed(error_type, failures.exit_reason(end.status, signal), "Runtime.ExitError")
 
     def _environment_failed(self, error_type: str, reason: str, told_type: str = "") -> None:
         """The runtime or an extension is gone: what runs ends. The caller is told `told_type`, if it is another."""
