@@ -6,6 +6,7 @@ Frames and their numbers are described where the server speaks them. Strings are
 from __future__ import annotations
 
 import os
+import select
 import struct
 from resource import RUSAGE_SELF, getrusage
 
@@ -34,6 +35,11 @@ class Channel:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        # Who sleeps in a read of a Unix socket is woken once more, for nothing, when the other end takes what was
+        # written before: the kernel wakes all sleepers when there is room again. Who polls is woken by input alone.
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        self._wait = waiting.poll
 
     def ready(self) -> None:
         """Init is over."""
@@ -41,6 +47,7 @@ class Channel:
 
     def next(self) -> tuple[int, list[str], bytes | memoryview]:
         """Waits for an invocation: deadline in Unix ms, the six strings of the frame, the event."""
+        self._wait()
         data: bytes | bytearray = os.read(self._descriptor, _READ_SIZE)
         if len(data) < 17:
             data = self._complete(data, 17)
