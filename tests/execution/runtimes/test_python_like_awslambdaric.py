@@ -44,6 +44,7 @@ RETURNS = {
     "bytearray": "bytearray(b'x')",
     "complex": "1j",
     "circular": "circle",
+    "circular in two places": "circles",
     "very deep": "deep",
     "the event": "event",
     "large": "'x' * 3_000_000",
@@ -57,6 +58,8 @@ async def later():
     pass
 circle = []
 circle.append(circle)
+circles = {}
+circles.update(a=circles, b=[circles])
 deep = []
 for _ in range(500):
     deep = [deep]
