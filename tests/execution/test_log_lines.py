@@ -48,6 +48,33 @@ def test_text_lines_of_a_cold_start() -> None:
     )
 
 
+@pytest.mark.parametrize("log_format", ["Text", "JSON"])
+@pytest.mark.parametrize("level", ["DEBUG", "WARN"])
+@pytest.mark.parametrize("init_duration_ms", [None, 423.98])
+@pytest.mark.parametrize(
+    ("status", "error_type"), [("success", None), ("timeout", None), ("error", None), ("error", "Runtime.ExitError")]
+)
+def test_end_and_report_in_one(
+    log_format: str, level: str, init_duration_ms: float | None, status: str, error_type: str | None
+) -> None:
+    lines = lines_of(log_format, level)
+    for tracing in (None, TRACING):
+        assert lines.end_and_report(NOW, ID, 2.3751, 427, 95, init_duration_ms, status, error_type, tracing) == (
+            lines.end(NOW, ID, 2.3751, status, error_type)
+            + lines.report(
+                NOW,
+                ID,
+                2.3751,
+                427,
+                95,
+                init_duration_ms=init_duration_ms,
+                status=status,
+                error_type=error_type,
+                tracing=tracing,
+            )
+        )
+
+
 START_OF_REPORT = f"REPORT RequestId: {ID}\tDuration: 3000.00 ms\tBilled Duration: 3000 ms\tMemory Size: 128 MB"
 
 

@@ -34,6 +34,8 @@ class Invocation:
 class Ending(Enum):
     """How an attempt ended; the value is the status in REPORT lines and telemetry."""
 
+    __hash__ = object.__hash__  # enum's own is written in Python; every call looks into tables by its ending
+
     SUCCESS = "success"
     ERROR = "error"
     """The function or its runtime answered with an error; the environment lives on."""

@@ -221,5 +221,7 @@ class Boot:
     def measure(self) -> int:
         """High-water mark of the memory, in KiB."""
         if self.booted is not None:
-            self.peak_kib = max(self.peak_kib, self.booted.process.peak_kib())
+            peak_kib = self.booted.process.peak_kib()
+            if peak_kib > self.peak_kib:  # noqa: PLR1730 - on the hot path, where max() costs three times as much
+                self.peak_kib = peak_kib
         return self.peak_kib

@@ -142,8 +142,8 @@ class Journal:
     # --- an invocation ---
 
     def invocation_started(self, time_ms: int, invocation: Invocation) -> None:
-        self._capture.begin(tail=invocation.wants_tail)
-        self._capture.write(self._lines.start(time_ms, invocation.request_id), time_ms)
+        line = self._lines.start(time_ms, invocation.request_id)
+        self._capture.begin(tail=invocation.wants_tail, lines=line, time_ms=time_ms)
         if self._capture.telemetry is not None:
             self._started = time.monotonic()
             self._response_started = self._response_ended = 0.0
@@ -197,25 +197,20 @@ class Journal:
 
     def invocation_ended(self, invocation: Invocation, outcome: Outcome, ending: Ending, error_type: str) -> None:
         """END and REPORT, after what was printed before; fills in the log tail if it is wanted."""
-        self._capture.end()
-        request_id = invocation.request_id
         status = REPORT_STATUS[ending]
-        reported_type = error_type if status == "error" else None
         time_ms = self._clock.time_ms()
-        duration_ms = outcome.duration_ms
-        lines = self._lines
-        text = lines.end(time_ms, request_id, duration_ms, status, reported_type) + lines.report(
+        text = self._lines.end_and_report(
             time_ms,
-            request_id,
-            duration_ms,
+            invocation.request_id,
+            outcome.duration_ms,
             outcome.billed_duration_ms,
             outcome.max_memory_used_mb,
-            init_duration_ms=outcome.init_duration_ms,
-            status=status,
-            error_type=reported_type,
-            tracing=tracing_of(invocation.trace_id),
+            outcome.init_duration_ms,
+            status,
+            error_type if status == "error" else None,
+            tracing_of(invocation.trace_id),
         )
-        self._capture.write(text, time_ms)
+        self._capture.end(text, time_ms)
         if self._capture.telemetry is not None:
             self.runtime_done(invocation, ending, error_type)
             self._tell_report(self._capture.telemetry, invocation, outcome, ending, error_type)

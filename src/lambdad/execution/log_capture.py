@@ -65,22 +65,30 @@ class LogCapture:
         self.detach()
         self._stream.close()
 
-    def begin(self, *, tail: bool) -> None:
-        """An invocation begins; the init output that came before belongs to the tail of a cold start."""
-        self.end()
+    def begin(self, *, tail: bool, lines: bytes = b"", time_ms: int = 0) -> None:
+        """An invocation begins, with `lines` of our own; the init output that came before belongs to the tail of a cold
+        start."""
+        if self._left < 0:
+            self._tell_dropped()
+        self._left = INVOCATION_LIMIT_BYTES
         if not tail:
             self._tail = None
         elif self._tail is None:
             self._tail = LogTail(whole_records=self._is_json)
+        self.write(lines, time_ms)
 
-    def end(self) -> None:
-        """An invocation ends, or init; says what was dropped of it."""
+    def end(self, lines: bytes = b"", time_ms: int = 0) -> None:
+        """An invocation ends, or init: says what was dropped of it, then `lines` of our own."""
         if self._left < 0:
-            self.write(
-                b"lambdad: %d bytes of log output were dropped; one invocation may print %d bytes\n"
-                % (-self._left, INVOCATION_LIMIT_BYTES)
-            )
+            self._tell_dropped()
         self._left = INVOCATION_LIMIT_BYTES
+        self.write(lines, time_ms)
+
+    def _tell_dropped(self) -> None:
+        self.write(
+            b"lambdad: %d bytes of log output were dropped; one invocation may print %d bytes\n"
+            % (-self._left, INVOCATION_LIMIT_BYTES)
+        )
 
     def write(self, lines: bytes, time_ms: int = 0) -> None:
         """Adds lines of our own, such as START and REPORT."""
@@ -151,7 +159,7 @@ class _Pipe:
             fcntl.ioctl(self._descriptor, termios.FIONREAD, self._waiting)
             if self._waiting != _NOTHING:
                 self._read(READ_SIZE)
-        if self._buffer:
+        if self._buffer.rest:
             self._flush_rest()
 
     def _on_readable(self) -> None:

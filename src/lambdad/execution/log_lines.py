@@ -78,6 +78,20 @@ class SystemLines(Protocol):
         """What the invocation took. `status` is `success` (also after an exception of the handler), `error` for a
         failure of the environment, or `timeout`. One event: with tracing it has two lines."""
 
+    def end_and_report(
+        self,
+        time_ms: int,
+        request_id: str,
+        duration_ms: float,
+        billed_duration_ms: int,
+        max_memory_used_mb: int,
+        init_duration_ms: float | None,
+        status: str,
+        error_type: str | None,
+        tracing: Tracing | None,
+    ) -> bytes:
+        """`end` and `report`, which nearly always come together."""
+
 
 def system_lines(
     log_format: str,
@@ -168,6 +182,36 @@ class TextLines:
         if tracing is not None:
             line += f"XRAY TraceId: {tracing.trace_id}\tSegmentId: {tracing.segment_id}\tSampled: true\t\n"
         return line.encode()
+
+    def end_and_report(
+        self,
+        time_ms: int,
+        request_id: str,
+        duration_ms: float,
+        billed_duration_ms: int,
+        max_memory_used_mb: int,
+        init_duration_ms: float | None,
+        status: str,
+        error_type: str | None,
+        tracing: Tracing | None,
+    ) -> bytes:
+        if init_duration_ms is None and tracing is None and status == "success":  # a warm call: both in one piece
+            return (
+                f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms"
+                f"\tBilled Duration: {billed_duration_ms} ms\tMemory Size: {self._memory_mb} MB"
+                f"\tMax Memory Used: {max_memory_used_mb} MB\t\n"
+            ).encode()
+        return self.end(time_ms, request_id, duration_ms, status, error_type) + self.report(
+            time_ms,
+            request_id,
+            duration_ms,
+            billed_duration_ms,
+            max_memory_used_mb,
+            init_duration_ms=init_duration_ms,
+            status=status,
+            error_type=error_type,
+            tracing=tracing,
+        )
 
 
 class JsonLines:
@@ -262,6 +306,30 @@ class JsonLines:
                 "value": f"Root={tracing.trace_id};Parent={tracing.segment_id};Sampled=1",
             }
         return self._line(_level_of(status, "INFO"), time_ms, "platform.report", record)
+
+    def end_and_report(
+        self,
+        time_ms: int,
+        request_id: str,
+        duration_ms: float,
+        billed_duration_ms: int,
+        max_memory_used_mb: int,
+        init_duration_ms: float | None,
+        status: str,
+        error_type: str | None,
+        tracing: Tracing | None,
+    ) -> bytes:
+        return self.end(time_ms, request_id, duration_ms, status, error_type) + self.report(
+            time_ms,
+            request_id,
+            duration_ms,
+            billed_duration_ms,
+            max_memory_used_mb,
+            init_duration_ms=init_duration_ms,
+            status=status,
+            error_type=error_type,
+            tracing=tracing,
+        )
 
     def _line(self, level: str, time_ms: int, kind: str, record: object) -> bytes:
         if _SYSTEM_LEVELS[level] < self._level:
@@ -379,16 +447,17 @@ class LineBuffer:
     `record_start` is a byte with which records begin, if they do: a line that has begun is continued behind them.
     """
 
-    __slots__ = ("_limit", "_record_start", "_rest")
+    __slots__ = ("_limit", "_record_start", "rest")
 
     def __init__(self, limit: int = 1_048_576 - 26, *, record_start: bytes = b"") -> None:
         self._limit = limit
         self._record_start = record_start
-        self._rest = bytearray()
+        self.rest = bytearray()
+        """The beginning of a line that has not come to its end. For looking at alone."""
 
     def feed(self, data: bytes) -> bytes:
         """The complete lines that this piece has brought, empty if none."""
-        rest = self._rest
+        rest = self.rest
         start = self._record_start
         if start and (start in data or start in rest):
             if not rest and data.startswith(start) and data.endswith(b"\n"):
@@ -430,14 +499,10 @@ class LineBuffer:
                 begun = b""
         return b"\n".join([*moved, begun + last])
 
-    def __bool__(self) -> bool:
-        """Whether a line has begun."""
-        return bool(self._rest)
-
     def take_rest(self) -> bytes:
         """What has come since the last newline; the buffer is empty afterwards."""
-        rest = bytes(self._rest)
-        self._rest.clear()
+        rest = bytes(self.rest)
+        self.rest.clear()
         if self._record_start and self._record_start in rest:  # the end of the record will not come any more
             rest = rest.lstrip(self._record_start).replace(self._record_start, b"\n")
         return rest
