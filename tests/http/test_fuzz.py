@@ -153,15 +153,29 @@ def test_plain_requests_do_take_the_short_way(where: str, lines: list[tuple[str,
 
 def test_the_short_way_knows_the_limits_of_its_listener() -> None:
     data = b"GET /limits HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nX-B: 2\r\n\r\n"
-    assert read_quickly(data) is not None  # and is known from now on
+    assert read_quickly(data) is not None  # twice, and is known from now on
     for limits in (HttpLimits(header_count=2), HttpLimits(header_bytes=20), HttpLimits(target_bytes=5)):
         reader: QuickReader[Incoming] = QuickReader(limits, lambda: 1.0, ("", 0), 0, make=Incoming)
         assert reader.read(data) is None
 
 
+def test_heads_whose_paths_come_once_do_not_push_out_others() -> None:
+    reader: QuickReader[Incoming] = QuickReader(LIMITS, lambda: 1.0, ("", 0), 0, make=Incoming)
+    polling = b"GET /runtime/invocation/next HTTP/1.1\r\nHost: a\r\n\r\n"
+    for number in range(300):
+        assert reader.read(polling) is not None
+        assert (
+            reader.read(f"POST /runtime/invocation/{number}/response HTTP/1.1\r\nHost: a\r\n\r\n".encode()) is not None
+        )
+
+    assert polling in quick._known
+    assert not any(b"/response " in head for head in quick._known)
+
+
 def test_the_tables_of_the_short_way_stay_small() -> None:
     for number in range(5000):
         assert read_quickly(f"GET /{number} HTTP/1.1\r\nHost: a\r\nX-{number}: {number}\r\n\r\n".encode()) is not None
+        assert read_quickly(f"GET / HTTP/1.1\r\nHost: a\r\nX-{number}: {number}\r\n\r\n".encode()) is not None
 
     assert len(quick._known) <= 256
     assert len(quick._lines) <= 2048

@@ -304,7 +304,8 @@ class HttpConnection(asyncio.Protocol):
         self.answered += 1
         if not keep_alive:
             self.close(unread=not exchange.complete)
-        elif not self._advancing:
+        elif not self._advancing and (self.parser.messages or self._reading_paused or self._eof or self._draining
+                                      or self.parser.failure is not None):  # fmt: skip
             self._advance()
 
     def _write_body(self, response: Response, is_head: bool) -> None:

@@ -24,6 +24,8 @@ _MOST_KNOWN = 256
 _LONGEST_KNOWN = 512
 _MOST_LINES = 2048
 _LONGEST_LINE = 256
+_ALWAYS_NEW = frozenset({"authorization", "amz-sdk-invocation-id"})
+"""Headers whose lines never come again."""
 
 _Head = tuple[bytes, str, str, str, dict[str, str], int]
 """The bytes of a head, its method, path, query and headers, and the size of the whole request."""
@@ -72,23 +74,19 @@ class QuickReader(Generic[M]):
                 return None
             known = _known.get(data[:end]) if end <= _LONGEST_KNOWN else None
             if known is None:
-                known = self._read_head(data, end)
-                if known is None:
-                    return None
-            elif len(known[4]) <= self._limits.header_count:  # the table serves listeners with other limits too
-                self._last_known = known
-            else:
+                return self._read_new(data, end)
+            if len(known[4]) > self._limits.header_count:  # the table serves listeners with other limits too
                 return None
-            head = known
+            self._last_known = head = known
         raw, method, path, query, headers, size = head
-        if len(data) != size:
-            return None
-        end = len(raw)
+        return self._request(data, len(raw), method, path, query, headers.copy()) if len(data) == size else None
+
+    def _request(self, data: bytes, end: int, method: str, path: str, query: str, headers: dict[str, str]) -> M:
         request = Request(
             method,
             path,
             query,
-            headers.copy(),
+            headers,
             data[end:],
             "1.1",
             self._peer_host,
@@ -96,13 +94,16 @@ class QuickReader(Generic[M]):
             self._local_port,
             self._now(),
         )
-        return self._make(self._connection, request, True, size - end, True)
+        return self._make(self._connection, request, True, len(data) - end, True)
 
-    def _read_head(self, data: bytes, end: int) -> _Head | None:
+    def _read_new(self, data: bytes, end: int) -> M | None:
         lines = data[: end - 3].split(b"\n")  # one byte is found several times faster than two; each line keeps its CR
-        target = _targets.get(lines[0]) or _read_request_line(lines[0])
+        target = _targets.get(lines[0])
+        comes_again = target is not None  # paths with an id in them do not
         if target is None:
-            return None
+            target = _read_request_line(lines[0])
+            if target is None:
+                return None
         del lines[0]
         headers: dict[str, str] = {}
         for line in lines:
@@ -121,12 +122,12 @@ class QuickReader(Generic[M]):
         size = end + int(length)
         if len(data) != size or not self._is_valid(data):
             return None
-        head = (data[:end], *target, headers, size)
-        if "authorization" not in headers and end <= _LONGEST_KNOWN:
+        if comes_again and end <= _LONGEST_KNOWN and "authorization" not in headers:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
-            _known[head[0]] = head
-        return head
+            raw = data[:end]
+            _known[raw] = (raw, *target, headers.copy(), size)
+        return self._request(data, end, *target, headers)
 
     def _is_valid(self, data: bytes) -> bool:
         """Whether llhttp, in the same strict mode as everywhere, finds one request in `data`, ending at its end."""
@@ -170,7 +171,7 @@ def _read_request_line(line: bytes) -> tuple[str, str, str] | None:
 def _read_line(line: bytes) -> tuple[str, str]:
     name, _, value = line.decode("latin-1").partition(":")
     pair = (name.lower(), value.strip(" \t\r"))
-    if pair[0] != "authorization":
+    if pair[0] not in _ALWAYS_NEW:
         _keep(_lines, line, pair)
     return pair
 

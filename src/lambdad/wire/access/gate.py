@@ -78,10 +78,11 @@ class Gate:
         if signature is None:
             raise MissingAuthenticationToken
         key = self._key_of(signature)
-        if isinstance(signature, sigv2.PresignedV2):
+        if isinstance(signature, sigv4.Signature):
+            if self._strict or signature.presigned:
+                self._check_time(signature)
+        else:
             sigv2.check_time(signature, self._now())
-        elif self._strict or signature.presigned:
-            self._check_time(signature)
         scope = signature.scope
         if key is None:  # dev only
             account = scope.access_key_id
@@ -90,12 +91,12 @@ class Gate:
             return _caller(account, scope.region, scope.access_key_id, root_arn(account), account), scope.service
         if key.expires_at is not None and key.expires_at <= self._now():
             raise ExpiredToken
-        if isinstance(signature, sigv2.PresignedV2):
-            sigv2.verify(request, signature, key.secret)
-        else:
+        if isinstance(signature, sigv4.Signature):
             sigv4.verify(request, signature, key.secret)
             if scope.service == "s3" and sigv4_chunks.are_signed(request):
                 sigv4_chunks.verify(request, signature, key.secret)
+        else:
+            sigv2.verify(request, signature, key.secret)
         return _caller(key.account, scope.region, key.access_key_id, key.arn, key.user_id), scope.service
 
     def _key_of(self, signature: sigv4.Signature | sigv2.PresignedV2) -> KnownKey | None:

@@ -30,7 +30,7 @@ _same = hmac.compare_digest
 class Scope:
     """The credential of a signature: whose key, and for which day, region and service."""
 
-    __slots__ = ("access_key_id", "date", "region", "service", "text")
+    __slots__ = ("access_key_id", "date", "keyed", "region", "service", "text")
 
     def __init__(self, access_key_id: str, date: str, region: str, service: str) -> None:
         self.access_key_id = access_key_id
@@ -38,6 +38,8 @@ class Scope:
         self.region = region
         self.service = service
         self.text = f"{date}/{region}/{service}/aws4_request"
+        self.keyed: tuple[str, _Keyed] | None = None
+        """The secret that verified last, with its keyed hashes. All calls of a kind share this object for a day."""
 
 
 class Signature:
@@ -199,7 +201,12 @@ def verify(request: Request, signature: Signature, secret: str) -> None:
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
             f"'{scope.date}' != '{signature.amz_date[:8]}', from '{signature.amz_date[:64]}'."
         )
-    keyed = _keyed_hashes(secret, scope.date, scope.region, scope.service)
+    known = scope.keyed
+    if known is not None and known[0] is secret:
+        keyed = known[1]
+    else:
+        keyed = _keyed_hashes(secret, scope.date, scope.region, scope.service)
+        scope.keyed = (secret, keyed)
     head = _canonical_head(signature, request)
     is_s3 = scope.service in ("s3", "s3express")
     path = request.path if is_s3 else _path_encoded(request.path)
