@@ -30,6 +30,8 @@ SLOW_STEP_S = 0.7
 BATCH_S = 0.1
 MAX_WAITING_LINES = 10_000
 """Lines that wait for a slow reader; more are counted and left out."""
+# Named once: on Python 3.11 each look at an enum's member is a call in Python.
+_SUCCESS = Ending.SUCCESS
 
 _COLOURS = {
     Ending.SUCCESS: "green",
@@ -96,7 +98,7 @@ class Console:
 
     def _finished(self, event: AttemptFinished) -> None:
         outcome = event.outcome
-        if outcome.ending is Ending.SUCCESS:
+        if outcome.ending is _SUCCESS:
             # Not the outcome itself: its payload may be large.
             self._note(
                 (

@@ -44,6 +44,14 @@ PREPARED_INIT_LIMIT_S = 130.0
 
 
 _NEVER_FREE = (State.STOPPED, State.FINISHING)
+# Named once: on Python 3.11 each look at an enum's member is a call in Python.
+_READY = State.READY
+_BUSY = State.BUSY
+_ANSWERED = State.ANSWERED
+_FINISHING = State.FINISHING
+_INVOKE = Signal.INVOKE
+_RESPONSE = Signal.RESPONSE
+_NEXT = Signal.NEXT
 
 
 class Owner(Protocol):
@@ -114,11 +122,11 @@ class Environment:
 
     def invoke(self, call: PendingCall) -> None:
         """Runs one invocation; `call.finish` gets the outcome. The environment must be free."""
-        if self.state is State.READY:
+        if self.state is _READY:
             if self.is_frozen:
                 self.thaw()
             self._deliver(call)
-        elif self.state is State.ANSWERED:
+        elif self.state is _ANSWERED:
             self._waiting = call
             self._waiting_timer = self._loop.call_later(NEXT_GRACE_S, self._give_back_waiting)
         else:
@@ -327,11 +335,11 @@ class Environment:
         self._answered(too_large(), 0)
 
     def next_requested(self) -> None:
-        if self.state is State.FINISHING:
+        if self.state is _FINISHING:
             self._held_runtime_done()
-        if self.state is not State.ANSWERED:
+        if self.state is not _ANSWERED:
             return
-        self._step(Signal.NEXT)
+        self._step(_NEXT)
         waiting = self._waiting
         if waiting is not None:
             self._waiting = None
@@ -349,7 +357,7 @@ class Environment:
         assert self._boot is not None
         booted = self._boot.booted
         assert booted is not None
-        self._step(Signal.INVOKE)
+        self._step(_INVOKE)
         self._call = call
         now = self._time()
         timeout_s = self.version.timeout_s
@@ -375,7 +383,7 @@ class Environment:
 
     def _answered(self, outcome: Outcome, peak_kib: int) -> None:
         call = self._call
-        if call is None or self.state is not State.BUSY:
+        if call is None or self.state is not _BUSY:
             return
         duration_ms = (self._time() - self._invoke_started) * 1000
         self._accounts.saw_peak(peak_kib)
@@ -384,7 +392,7 @@ class Environment:
             self._hold(call, outcome, duration_ms)
             return
         self._deadlines.discard(self)
-        self._step(Signal.RESPONSE)
+        self._step(_RESPONSE)
         self._accounts.finish(call, outcome, duration_ms)
         self._owner.environment_free(self)
 

@@ -52,6 +52,7 @@ _KIND_SIZE = 1
 _FIXED_SIZE = _KIND_SIZE + 8 + 4 + 4
 """Of an INVOKE frame, behind its length: kind, deadline, and the lengths of request id and trace id."""
 _INVOKE = 0x01
+_RESPONSE = 0x12
 _TURN = _HEAD.pack(_KIND_SIZE, 0x02)
 _BIND = 0x03
 UNBOUND_VARIABLE: Final = "_LAMBDAD_UNBOUND"
@@ -125,6 +126,12 @@ class _BrokenProtocol(Exception):
     """The runtime's bytes make no sense; the channel is given up."""
 
 
+# Named once: on Python 3.11 each look at an enum's member is a call in Python.
+_IDLE = State.IDLE
+_BUSY = State.BUSY
+_ANSWERED = State.ANSWERED
+
+
 def open_pair() -> tuple[socket.socket, socket.socket]:
     """A fresh channel: the server's end (non-blocking) and the runtime's (blocking, to be inherited)."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -172,9 +179,9 @@ class FramesChannel:
         return self._state
 
     def deliver(self, invocation: Invocation) -> None:
-        if self._state is State.IDLE:
+        if self._state is _IDLE:
             self._send_invocation(invocation)
-        elif self._state in {State.STARTING, State.ANSWERED} and self._pending is None:
+        elif self._state in {State.STARTING, _ANSWERED} and self._pending is None:
             self._pending = invocation
         elif self._state is not State.CLOSED:
             raise RuntimeError(f"the runtime is {self._state.value}: it cannot take another invocation")
@@ -210,7 +217,7 @@ class FramesChannel:
     # Sending
 
     def _send_invocation(self, invocation: Invocation) -> None:
-        self._state = State.BUSY
+        self._state = _BUSY
         event = invocation.event
         request_id = invocation.request_id.encode()
         trace_id = invocation.trace_id.encode()
@@ -296,7 +303,7 @@ class FramesChannel:
                 data = self._sock.recv(_RECEIVE_SIZE)
                 if not data:
                     raise _BrokenProtocol
-                if self._state is not State.BUSY or self._received or not self._take_whole_response(data):
+                if self._state is not _BUSY or self._received or not self._take_whole_response(data):
                     self._take(self._received + data if self._received else data)
         except (BlockingIOError, InterruptedError):
             return
@@ -325,11 +332,11 @@ class FramesChannel:
             return False
         length, kind, text_length = _RESPONSE_HEAD.unpack_from(data)
         body = _RESPONSE_HEAD.size + text_length + _U32.size
-        if kind != Kind.RESPONSE or len(data) != length + _U32.size or body > len(data):
+        if kind != _RESPONSE or len(data) != length + _U32.size or body > len(data):
             return False
         content_type = data[_RESPONSE_HEAD.size : body - _U32.size].decode("utf-8", "replace")
         (peak_kib,) = _U32.unpack_from(data, body - _U32.size)
-        self._state = State.ANSWERED
+        self._state = _ANSWERED
         self._events.responded(data[body:], content_type, peak_kib)
         self._free()
         return True
@@ -427,13 +434,13 @@ class FramesChannel:
 
     def _free(self, *, first: bool = False) -> None:
         """The runtime waits. A listener of the event before may have closed the channel meanwhile."""
-        if self._state is not State.ANSWERED:
+        if self._state is not _ANSWERED:
             return
-        self._state = State.IDLE
+        self._state = _IDLE
         if not first:
             self._events.next_requested()
         pending, self._pending = self._pending, None
-        if pending is not None and self._state is State.IDLE:
+        if pending is not None and self._state is _IDLE:
             self._send_invocation(pending)
 
 

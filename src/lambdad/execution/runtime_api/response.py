@@ -17,21 +17,24 @@ from lambdad.http import BodyPolicy, Exchange, Request, Response
 _MODE: Final = "lambda-runtime-function-response-mode"
 _STREAMED_LIMIT: Final = 1 << 40
 """None of ours: how much a function may stream is decided where its caller is known."""
+# Named once: on Python 3.11 each look at an enum's member is a call in Python.
+_RESPONSE = Call.RESPONSE
+_STREAM = Call.STREAM
 
 
 def head(session: Session, request: Request, request_id: str) -> BodyPolicy | Response:
     """Checks id, order and response mode before a byte of the body is read."""
     match request.headers.get(_MODE, ""):
         case "streaming":
-            call = Call.STREAM
+            call = _STREAM
         case "" | "buffered":
-            call = Call.RESPONSE
+            call = _RESPONSE
         case _:
             return answers.INVALID_RESPONSE_MODE
     refusal = session.answer_refusal(call, request_id)
     if refusal is not None:
         return refusal
-    if call is Call.STREAM:
+    if call is _STREAM:
         session.opening = _Stream(session, request_id)
         return BodyPolicy(limit=_STREAMED_LIMIT, sink=session.opening)
     return result_policy(session)
@@ -43,11 +46,11 @@ def handle(session: Session, exchange: Exchange, request_id: str) -> None:
     if stream is not None:
         stream.begin(exchange)
         return
-    refusal = session.answer_refusal(Call.RESPONSE, request_id)
+    refusal = session.answer_refusal(_RESPONSE, request_id)
     if refusal is not None:
         exchange.send(refusal)
         return
-    session.advance(Call.RESPONSE)
+    session.advance(_RESPONSE)
     request = exchange.request
     session.events.responded(request.body, _content_type(request), 0)
     exchange.send(answers.ACCEPTED)

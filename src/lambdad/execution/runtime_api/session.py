@@ -13,6 +13,13 @@ from lambdad.http import BodyPolicy, Exchange, Response
 
 # Identical on every `next`. AWS's clients in C++ end the process when the content type is missing.
 _CONTENT_TYPE = ("Content-Type", "application/json")
+# Named once: on Python 3.11 each look at an enum's member is a call in Python.
+_READY = State.READY
+_STARTED = State.STARTED
+_RESTORING = State.RESTORING
+_RESPONSE_SENT = State.RESPONSE_SENT
+_NEXT = Call.NEXT
+_DELIVER = Call.DELIVER
 
 
 class OpeningStream(Protocol):
@@ -47,7 +54,7 @@ class Session:
         wrong in itself, whatever the state."""
         if self._current_id and request_id != self._current_id:
             return answers.INVALID_REQUEST_ID
-        if self._current_id and self.state in {State.RESPONSE_SENT, State.READY}:
+        if self._current_id and (self.state is _RESPONSE_SENT or self.state is _READY):
             return answers.INVALID_REQUEST_ID
         return self.refusal(call)
 
@@ -59,14 +66,14 @@ class Session:
         """The runtime asks for its next invocation and gets it on this exchange, at once or later."""
         waiting = self._waiting
         if waiting is not None and not waiting.closed:
-            exchange.send(answers.wrong_order(self.state, Call.NEXT))
+            exchange.send(answers.wrong_order(self.state, _NEXT))
             return
         state_before = self.state
-        self.advance(Call.NEXT)
+        self.advance(_NEXT)
         self._waiting = exchange
-        if state_before in {State.STARTED, State.RESTORING}:
+        if state_before is _STARTED or state_before is _RESTORING:
             self.events.ready()
-        elif state_before is State.RESPONSE_SENT:
+        elif state_before is _RESPONSE_SENT:
             self.events.next_requested()
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -75,9 +82,9 @@ class Session:
     def deliver(self, invocation: Invocation) -> None:
         """Hands over an invocation, or keeps it until the runtime asks."""
         waiting = self._waiting
-        if self.state is State.READY and waiting is not None and not waiting.closed:
+        if self.state is _READY and waiting is not None and not waiting.closed:
             self._waiting = None
-            self.advance(Call.DELIVER)
+            self.advance(_DELIVER)
             self._current_id = invocation.request_id
             waiting.send(Response(200, _headers(invocation), invocation.event))
         elif self.state in _MAY_WAIT and self._pending is None:

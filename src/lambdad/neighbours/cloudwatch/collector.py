@@ -46,6 +46,8 @@ MAX_SAMPLES_IN_MEMORY = 100_000
 
 _PROVISIONED = "ProvisionedConcurrencyInvocations"
 _SPILLOVER = "ProvisionedConcurrencySpilloverInvocations"
+# Named once: on Python 3.11 each look at an enum's member is a call in Python.
+_SUCCESS = Ending.SUCCESS
 _UNITS = {
     "Duration": "Milliseconds",
     "PostRuntimeExtensionsDuration": "Milliseconds",
@@ -122,7 +124,7 @@ class Collector(Loop):
         bumps.durations_ms.append(outcome.duration_ms)
         if outcome.post_runtime_extensions_ms is not None:
             bumps.extensions_ms.append(outcome.post_runtime_extensions_ms)
-        if outcome.ending is not Ending.SUCCESS:
+        if outcome.ending is not _SUCCESS:
             bumps.errors += 1
         if event.provisioned is not None:
             bumps.counts[_PROVISIONED if event.provisioned else _SPILLOVER] += 1

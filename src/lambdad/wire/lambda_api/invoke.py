@@ -59,6 +59,8 @@ _LOG_TYPES = ("None", "Tail")
 
 _JSON = ("content-type", "application/json")
 _NOT_REMAPPED = ("x-amzn-remapped-content-length", "0")
+# Named once: on Python 3.11 each look at an enum's member is a call in Python.
+_SUCCESS = Ending.SUCCESS
 
 ErrorResponse = Callable[[LambdadError, str], Response]
 
@@ -191,7 +193,7 @@ class InvokeApi:
                 ("x-amz-executed-version", executed_version),
                 ("x-amzn-trace-id", outcome.trace_id),
             ]
-            if outcome.ending is not Ending.SUCCESS:
+            if outcome.ending is not _SUCCESS:
                 headers.append(("x-amz-function-error", "Unhandled"))
             if call.wants_tail:
                 headers.append(("x-amz-log-result", base64.b64encode(outcome.log_tail).decode("ascii")))
