@@ -6,12 +6,15 @@ import asyncio
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from lambdad.execution.spawner import users
-from tests.execution.spawner.conftest import NOBODY, SYSTEM_PYTHON, needs_root, open_to_all, runs_spawner
+from tests.execution.spawner.conftest import NOBODY, SYSTEM_PYTHON, needs_root, open_to_all, runs_spawner, start_tier
+from tests.execution.spawner.test_leaks import children_of
+from tests.execution.spawner.test_life import until
 
 SERVER = """
 import asyncio, json, os, socket, struct, sys
@@ -48,6 +51,21 @@ async def main(client):
 
 asyncio.run(asyncio.wait_for(main(SpawnerClient.start(SpawnerOptions(state_dir=STATE, isolation=ISOLATION))), 20))
 """
+
+
+@needs_root
+async def test_a_spawner_ends_though_it_can_remove_nothing(python: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="tier-") as directory:
+        place = Path(directory)
+        bench = await start_tier(place, python, "T2")
+        runtime = await bench.start("def handler(event, context):\n    return 1\n")
+        (spawner,) = (int(pid) for pid in children_of(bench.client.pid))
+        place.chmod(0o700)  # root's: the spawner's user can no longer get to its own directory below
+        stopping = asyncio.create_task(bench.client.stop())
+        await until(lambda: not os.path.exists(f"/proc/{spawner}"), 4.5)  # the server would kill it after 5 s
+        await stopping
+        place.chmod(0o755)
+        runtime.close()
 
 
 @needs_root

@@ -255,6 +255,10 @@ class Environments:
         for environment in removing:
             self.remove(environment)
 
+    def give_up(self) -> None:
+        """What cannot be removed stays: the next spawner sweeps what it can."""
+        self._removing.clear()
+
     @property
     def has_rest(self) -> bool:
         return bool(self._removing)

@@ -106,6 +106,7 @@ class Spawner:
         self._link.flush()
         if self._stopping and time.monotonic() > self._stop_deadline:
             self._forks.runs.clear()
+            self._environments.give_up()
 
     def _has_rest(self) -> bool:
         """Whether something waits that nobody will tell of."""
