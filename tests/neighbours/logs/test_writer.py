@@ -242,6 +242,35 @@ async def test_short_pieces_outlive_a_flood(engine: SqliteEngine, clock: SetCloc
     assert kept[0].endswith("log events dropped: more was written than could be stored in time\n")
 
 
+async def _turns() -> None:
+    """Some turns of the event loop, in which a flush that was asked for begins."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_short_pieces_neither_hurry_the_storage_nor_take_room_from_large_ones(
+    engine: SqliteEngine, clock: SetClock
+) -> None:
+    writer = LogWriter(LogStorage(engine), clock, unflushed_limit=100_000, flush_interval_s=3600)
+    writer.start()
+    stream = a_stream(writer)
+    await _turns()  # the loop looks once when it starts
+    for _ in range(700):
+        stream.append(NOW_MS, b"START\n")
+    await _turns()
+    assert writer._flushing is None
+    assert writer.statistics()["flushes"] == 0
+    await writer.flush()
+
+    for _ in range(700):
+        stream.append(NOW_MS, b"START\n")
+    for _ in range(9):
+        stream.append(NOW_MS, b"x" * 9_999 + b"\n")
+    await writer.stop()
+    assert writer.statistics()["dropped_bytes"] == 0
+    assert len(await messages(LogService(engine, clock))) == 1409
+
+
 async def test_short_pieces_too_are_dropped_in_the_end(engine: SqliteEngine, clock: SetClock) -> None:
     writer = LogWriter(LogStorage(engine), clock, unflushed_limit=10_000)
     stream = a_stream(writer)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 FLUSH_INTERVAL_S: Final = 0.5
 """What a crash may lose at most. Each flush takes the interpreter from the event loop some twenty times."""
 UNFLUSHED_LIMIT: Final = 3 * 1024 * 1024
-"""Bytes in memory, of all streams, those being written included."""
+"""Bytes of large pieces in memory, of all streams, those being written included; as many again of short ones."""
 STORE_AGAIN_S: Final = 1.0
 _KINDS: Final = {RECORD_NEWLINE: Kind.LINES, b"\r": Kind.LINES_CR}
 _SPARED: Final = 1_024
@@ -74,10 +74,11 @@ class LogStreamHandle:
         if size > _SPARED:
             self._large.append(len(self._chunks))
             self._large_size += size
+            writer._large += size
         self._chunks.append((timestamp_ms, self._kind, lines))
         self._size += size
         writer._unflushed += size
-        if writer._unflushed >= writer._hurry_from:
+        if writer._unflushed >= writer._limit or writer._large >= writer._hurry_from:
             writer._relieve()
 
     def append_event(self, timestamp_ms: int, message: bytes) -> None:
@@ -98,16 +99,17 @@ class LogStreamHandle:
         if size > _SPARED:
             self._large.append(len(self._chunks))
             self._large_size += size
+            writer._large += size
         self._chunks.append(chunk)
         self._size += size
         writer._unflushed += size
-        if writer._unflushed >= writer._hurry_from:
+        if writer._unflushed >= writer._limit or writer._large >= writer._hurry_from:
             writer._relieve()
 
     def _take(self, now_ms: int) -> _Taken:
         """Hands over what is to be stored."""
         chunks = [chunk for chunk in self._chunks if chunk[2]] if self._dropped else self._chunks
-        taken = _Taken(self, chunks, self._size, self._dropped, now_ms)
+        taken = _Taken(self, chunks, self._size, self._large_size, self._dropped, now_ms)
         self._chunks = []
         self._large.clear()
         self._size = self._large_size = self._dropped = 0
@@ -120,7 +122,8 @@ class LogStreamHandle:
         self._dropped += taken.dropped
         sizes = [len(data) + _CHUNK_OVERHEAD for _, _, data in self._chunks]
         self._large = deque(at for at, size in enumerate(sizes) if size > _SPARED)
-        self._large_size = sum(sizes[at] for at in self._large)
+        before, self._large_size = taken.large_size + self._large_size, sum(sizes[at] for at in self._large)
+        self._writer._large += self._large_size - before
 
     def _drop(self, size: int) -> int:
         """Drops the oldest large chunks, at least `size` bytes if there are as many; the bytes that were freed."""
@@ -133,11 +136,13 @@ class LogStreamHandle:
             self._dropped += 1 if kind is Kind.EVENT else max(1, data.count(b"\n"))
         self._size -= freed
         self._large_size -= freed
+        self._writer._large -= freed
         return freed
 
     def _drop_all(self) -> int:
         """Drops every chunk; the bytes that were freed."""
         freed = self._size
+        self._writer._large -= self._large_size
         for _, kind, data in self._chunks:
             if data:
                 self._dropped += 1 if kind is Kind.EVENT else max(1, data.count(b"\n"))
@@ -168,9 +173,13 @@ class LogWriter(Loop):
         self._clock = clock
         self._limit = unflushed_limit
         self._hurry_from = unflushed_limit // 4
+        """So much in large pieces is stored at once. Short ones wait for the interval unless they fill the memory: each
+        flush costs something for every stream."""
         self._interval_s = flush_interval_s
         self._dirty: dict[LogStreamHandle, None] = {}
         self._unflushed = 0
+        self._large = 0
+        """Of these bytes those in large pieces."""
         self._is_due = False
         self._is_refused = False
         """The storage refused the last flush of the loop."""
@@ -263,7 +272,8 @@ class LogWriter(Loop):
     def _relieve(self) -> None:
         """Much is waiting: flush now, and drop the oldest of the noisiest stream when the memory is used up."""
         self.wake()
-        over = self._unflushed - self._limit
+        short = self._unflushed - self._large  # they have as much room again, so that they take none from large ones
+        over = self._unflushed - self._limit - min(short, self._limit)
         if over > 0:
             # Somewhat more than needed, so that the search for the noisiest is not made for every line.
             over += self._limit // 16
@@ -302,6 +312,7 @@ class LogWriter(Loop):
             for part, stream_ids in zip(taken, ids, strict=True):
                 part.handle._ids = stream_ids
                 self._unflushed -= part.size
+                self._large -= part.large_size
                 self._stored_bytes += part.size
             self._flushes += 1
             self._on_stored()
@@ -316,6 +327,8 @@ class _Taken(NamedTuple):
     chunks: list[Chunk]
     size: int
     """Bytes in memory."""
+    large_size: int
+    """Of these, those of large pieces."""
     dropped: int
     """Events that were lost before the chunks."""
     now_ms: int
