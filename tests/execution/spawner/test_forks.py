@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -23,16 +24,12 @@ NAMED = "def handler(event, context):\n    return context.function_name\n"
 
 async def zygote_with_reserve(bench: Bench, reserve: int = 2) -> dict[str, Any]:
     """The only zygote, as soon as that many wait."""
-    found: dict[str, Any] = {}
-
-    async def is_full() -> bool:
-        found.update((await bench.client.report())["zygotes"][0])
-        return bool(found["reserve"] == reserve)
-
-    for _ in range(500):
-        if await is_full():
-            return found
-    raise AssertionError(found)
+    async with asyncio.timeout(10):
+        while True:
+            found: dict[str, Any] = (await bench.client.report())["zygotes"][0]
+            if found["reserve"] == reserve:
+                return found
+            await asyncio.sleep(0.001)  # nobody tells of it
 
 
 @pytest.mark.parametrize("isolation", ["auto", "off"])

@@ -16,6 +16,7 @@ from typing import NoReturn
 from . import messages
 from .isolation import syscalls
 from .isolation.memory import MemoryGuard
+from .link import close_all
 
 _AT_ONCE = 16
 
@@ -38,8 +39,7 @@ class Alarms:
         except BlockingIOError:
             guard.is_armed = False  # the guard goes on looking itself, and the next start asks again
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(descriptors)
 
     def _socket(self) -> socket.socket:
         if self._sock is None:
@@ -71,25 +71,24 @@ def _serve(sock: socket.socket) -> NoReturn:
         if own != sock.fileno():
             sock.detach()
             sock = socket.socket(fileno=own)
-        slots = threading.Semaphore(_AT_ONCE)
-        while True:
-            data, descriptors = messages.receive(sock)
-            if not data:
-                os._exit(0)
-            slots.acquire()
-            threading.Thread(target=_ask, args=(data.decode(), descriptors, slots)).start()
+        for _ in range(_AT_ONCE - 1):
+            threading.Thread(target=_ask, args=(sock,), daemon=True).start()
+        _ask(sock)
     finally:
         os._exit(1)
 
 
-def _ask(threshold: str, descriptors: list[int], slots: threading.Semaphore) -> None:
-    control, event, counter = descriptors
-    try:
-        os.write(control, f"{event} {counter} {threshold}".encode())
-        os.write(event, (1).to_bytes(8, sys.byteorder))  # it may have been passed before
-    except OSError:
-        pass  # the group is gone
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        slots.release()
+def _ask(sock: socket.socket) -> NoReturn:
+    """One after the other; as many of these wait for the next as may be under way at once."""
+    while True:
+        threshold, descriptors = messages.receive(sock)
+        if not threshold:
+            os._exit(0)
+        control, event, counter = descriptors
+        try:
+            os.write(control, f"{event} {counter} {threshold.decode()}".encode())
+            os.write(event, (1).to_bytes(8, sys.byteorder))  # it may have been passed before
+        except OSError:
+            pass  # the group is gone
+        finally:
+            close_all(descriptors)

@@ -11,7 +11,6 @@
 
 import { patchConsole, logError } from './console.mjs';
 import { becomeFunction, isUnbound } from './binding.mjs';
-import { useCompileCache } from './compile_cache.mjs';
 import { errorPayload, UnhandledPromiseRejection } from './errors.mjs';
 import { Frames } from './frames.mjs';
 import { loadHandler } from './loader.mjs';
@@ -57,7 +56,10 @@ process.on('unhandledRejection', (reason, promise) =>
 
 installGlobals();
 searchNodePath(settings);
-const hideCompileCache = useCompileCache();
+// Imported only where there is something: a process that waits for its function starts with the less behind it.
+const hideCompileCache = process.env._LAMBDAD_COMPILED
+  ? (await import('./compile_cache.mjs')).useCompileCache()
+  : () => {};
 try {
   const handler = await loadHandler(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER, settings);
   hideCompileCache();

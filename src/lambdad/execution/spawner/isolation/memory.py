@@ -65,7 +65,12 @@ class MemoryGuard:
         """Whether the function uses more than its memory size now."""
         usage = int(os.pread(self._usage, 32, 0))
         self._group.note_usage(usage)
-        self.is_above = usage >= self._near or (self.is_armed and not self._is_confirmed)
+        is_near = usage >= self._near
+        self.is_above = is_near or (self.is_armed and not self._is_confirmed)
+        if self.is_armed and not is_near and not self._is_confirmed:
+            return (
+                False  # looked at often, and by many at once; what was killed meanwhile is asked when it is confirmed
+            )
         if self._group.has_killed():  # one process, which is not all that the limit is for
             return True
         if usage <= self._limit:
