@@ -347,7 +347,7 @@ OPTIONS: tuple[Option, ...] = (
         parse=_on_off,
         default="on",
         metavar="on|off",
-        help="Fork Python environments from a warmed-up interpreter, two of them ahead of calls, and in tier T3 start "
+        help="Fork Python environments from a warmed-up interpreter, four of them ahead of calls, and in tier T3 start "
         "Node.js ahead of its functions. off: start a fresh process for each.",
     ),
     Option(

@@ -12,6 +12,7 @@ import pytest
 
 from lambdad.execution.spawner import messages
 from lambdad.execution.spawner.alarms import Alarms
+from lambdad.execution.spawner.client import SpawnerOptions
 from lambdad.execution.spawner.isolation import syscalls
 from lambdad.execution.spawner.isolation.cgroups import Group
 from lambdad.execution.spawner.isolation.memory import MemoryGuard
@@ -19,10 +20,11 @@ from tests.execution.spawner.conftest import Bench, MakeBench, needs_root
 from tests.execution.spawner.test_leaks import children_of
 from tests.execution.spawner.test_life import until
 
+RESERVE = SpawnerOptions().reserve
 NAMED = "def handler(event, context):\n    return context.function_name\n"
 
 
-async def zygote_with_reserve(bench: Bench, reserve: int = 2) -> dict[str, Any]:
+async def zygote_with_reserve(bench: Bench, reserve: int = RESERVE) -> dict[str, Any]:
     """The only zygote, as soon as that many wait."""
     async with asyncio.timeout(10):
         while True:
@@ -40,13 +42,13 @@ async def test_a_function_begins_in_what_was_forked_when_its_interpreter_was_pre
     await bench.client.prepare(bench.python)
     zygote = await zygote_with_reserve(bench)
     ahead = children_of(zygote["pid"])
-    assert len(ahead) == 2
+    assert len(ahead) == RESERVE
     runtime = await bench.start(NAMED, environ={"AWS_LAMBDA_FUNCTION_NAME": "mine"})
     assert str(runtime.process.pid) in ahead
     assert await runtime.invoke() == "mine"
     assert (await bench.client.report())["environments"] == 1
     # As many wait for the next as did before.
-    assert (await zygote_with_reserve(bench))["forks"] == 3
+    assert (await zygote_with_reserve(bench))["forks"] == RESERVE + 1
 
 
 async def test_what_waits_may_die(make_bench: MakeBench) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lambdad.execution.spawner.client import SpawnerOptions
 from tests.execution.spawner.conftest import MakeBench, needs_root
 from tests.execution.spawner.test_life import processes_with, until
 
@@ -25,6 +26,9 @@ def groups_of(pid: int) -> list[str]:
         if f"/lambdad-{pid}-" in path + "/"
         for name in names
     ]
+
+
+RESERVE = SpawnerOptions().reserve
 
 
 def mounts_of(pid: int) -> int:
@@ -62,7 +66,7 @@ async def test_a_hundred_environments_leave_nothing(make_bench: MakeBench, tmp_p
             report = await client.report()
             (zygote,) = report["zygotes"]
             groups = {os.path.basename(path) for path in groups_of(client.pid)}
-            if report["environments"] == 0 and zygote["reserve"] == 2 and len(groups) in (0, 2):
+            if report["environments"] == 0 and zygote["reserve"] == RESERVE and len(groups) in (0, RESERVE):
                 return
             await asyncio.sleep(0.01)
         raise AssertionError(groups_of(client.pid))

@@ -5,7 +5,7 @@
                                       starting.py (runtime) ──── forked by ── supervisor.py
 
 In the spawner, `main.py` answers the server, `plans.py` makes an order of what it asks for, `environments.py` and
-`runs.py` hold what there is, `forks.py` has it forked, two environments ahead of need, and `limits.py` watches it.
+`runs.py` hold what there is, `forks.py` has it forked, four environments ahead of need, and `limits.py` watches it.
 
 Tiers, found out by trying (`ground.py`, `isolation/probe.py`); `isolation/obstacles.py` tells why one does not work:
 

@@ -47,7 +47,7 @@ class SpawnerOptions:
     zygotes: bool = True
     """Python environments are forked from a warm interpreter; off: each executes Python anew."""
     forks_per_zygote: int = 500
-    reserve: int = 2
+    reserve: int = 4
     """How many environments of each kind are forked ahead of need."""
     cpu: str = "shares"
     """How CPU time follows the memory size: by `shares`, by a `quota` once init is over, or not (`off`)."""

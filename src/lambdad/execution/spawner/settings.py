@@ -15,7 +15,7 @@ class Settings:
     zygotes: bool = True
     forks_per_zygote: int = 500
     """A zygote's children share its hash seed and address layout, so it is replaced after so many."""
-    reserve: int = 2
+    reserve: int = 4
     """How many environments are forked ahead of need, for each kind of zygote that is called for."""
     state_dir: str = ""
     """Where private directories are made; empty for the system's place for temporary files."""
