@@ -93,9 +93,21 @@ def test_a_fork_begins_in_namespaces_of_its_own() -> None:
     os.close(writer)
 
 
-def test_a_fork_that_may_not_have_namespaces_fails_as_a_call_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_into_what_is_no_group_fails_as_a_call_does() -> None:
     with pytest.raises(OSError, match="clone3"):
         syscalls.fork(group=os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def test_a_fork_joins_its_group_where_it_cannot_begin_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(syscalls, "_CLONE3", 9_999)  # no system call: ENOSYS
+    (tmp_path / "cgroup.procs").touch()
+    group = os.open(tmp_path, os.O_RDONLY | os.O_CLOEXEC)
+    pid = syscalls.fork(group=group)
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert (tmp_path / "cgroup.procs").read_text() == "0"
+    os.close(group)
 
 
 async def test_the_kernel_is_asked_by_a_process_of_its_own(tmp_path: Path) -> None:

@@ -124,10 +124,26 @@ def fork(namespaces: int = 0, *, group: int = -1) -> int:
     copied that this takes, which is most of the time of a fork. What the child forks itself by os.fork has all of it.
     A group is entered at birth, because moving there later waits for every processor. Raises OSError.
     """
+    member = -1
     if group >= 0:
         wanted = _CloneArguments(flags=namespaces | _CLONE_INTO_CGROUP, exit_signal=signal.SIGCHLD, cgroup=group)
         size = ctypes.c_size_t(ctypes.sizeof(wanted))
-        return _check(int(_libc_held.syscall(ctypes.c_long(_CLONE3), ctypes.byref(wanted), size)), "clone3")
+        try:
+            return _check(int(_libc_held.syscall(ctypes.c_long(_CLONE3), ctypes.byref(wanted), size)), "clone3")
+        except OSError as error:
+            # Linux before 5.7, or a container's filter, which says so of calls that it does not know.
+            if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.E2BIG):
+                raise
+        member = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=group)
+    pid = _clone(namespaces)
+    if member >= 0:
+        if pid == 0:
+            os.write(member, b"0")
+        os.close(member)
+    return pid
+
+
+def _clone(namespaces: int) -> int:
     number = _CLONE.get(_MACHINE)
     if number is None:
         if namespaces:
