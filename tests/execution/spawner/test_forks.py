@@ -132,6 +132,25 @@ async def test_the_kernel_is_asked_by_a_process_of_its_own(tmp_path: Path) -> No
     os.close(reader)
 
 
+def test_memory_is_looked_at_where_the_kernel_cannot_be_asked(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.event_control").touch()
+    for name in ("memory.usage_in_bytes", "memory.oom_control", "memory.stat"):
+        (tmp_path / name).write_text("0\n")
+    alarms = Alarms()
+    guards = [MemoryGuard(Group(str(tmp_path), "", 1), limit_bytes=128 << 20, tmp="") for _ in range(2)]
+    alarms.arm(guards[0])
+    os.kill(alarms.pid, signal.SIGKILL)
+    os.waitpid(alarms.pid, 0)
+    alarms.arm(guards[1])
+    assert not guards[1].is_exceeded()
+    assert guards[1].is_above, "it is looked at again soon"
+    (tmp_path / "memory.usage_in_bytes").write_text(f"{129 << 20}\n")
+    assert guards[1].is_exceeded()
+    alarms.close()
+    for guard in guards:
+        guard.close()
+
+
 def test_lists_of_texts_keep_their_borders() -> None:
     for names in ([], [""], ["", ""], ["a", "", "b=\n"], ["ä" * 1000]):
         sent = messages.encode(messages.STARTED, 1, "3.12.1", names)

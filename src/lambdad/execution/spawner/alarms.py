@@ -6,6 +6,7 @@ starts a function should not. The process is forked when the first environment n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -29,15 +30,18 @@ class Alarms:
         self.pid = 0
 
     def arm(self, guard: MemoryGuard) -> None:
-        """Has the guard's event asked for, if it needs that and it was not done. Raises OSError."""
+        """Has the guard's event asked for, if it needs that and it was not done.
+
+        Without an answer the guard goes on being looked at closely, which is enough.
+        """
         wanted = guard.arm()
         if wanted is None:
             return
         text, descriptors = wanted
         try:
             messages.send(self._socket(), text.encode(), descriptors)
-        except BlockingIOError:
-            guard.is_armed = False  # the guard goes on looking itself, and the next start asks again
+        except OSError as error:  # it has ended, or has more than enough to do
+            print(f"spawner: the kernel cannot be asked to tell of memory: {error}", file=sys.stderr, flush=True)
         finally:
             close_all(descriptors)
 
@@ -55,7 +59,8 @@ class Alarms:
     def close(self) -> None:
         if self._sock is not None:
             self._sock.close()
-            os.waitpid(self.pid, 0)
+            with contextlib.suppress(ChildProcessError):  # it had ended before
+                os.waitpid(self.pid, 0)
 
 
 def _serve(sock: socket.socket) -> NoReturn:

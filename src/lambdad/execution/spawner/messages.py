@@ -153,7 +153,7 @@ def encode(kind: int, *values: Any) -> bytes:
             parts.append(_U32.pack(len(value)))
             text = "\0".join(value)
             if value and text.count("\0") != len(value) - 1:
-                raise Malformed("a text of a list holds NUL")
+                raise Malformed("a variable, an argument or a path holds NUL, which no program can be given")
             _append_text(parts, text)
     data = b"".join(parts)
     if len(data) > MAXIMUM_SIZE:
